@@ -1,0 +1,1 @@
+//! Rules: the one state machine that decides who may reach what, and until when.

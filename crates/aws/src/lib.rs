@@ -1,0 +1,1 @@
+//! The questions Daypass asks AWS, one file a service, endpoints injected.

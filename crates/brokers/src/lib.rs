@@ -1,0 +1,1 @@
+//! Who grants access: an SSM runbook, or nobody.

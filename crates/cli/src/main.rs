@@ -1,0 +1,3 @@
+//! daypass
+
+fn main() {}

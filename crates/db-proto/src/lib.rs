@@ -1,0 +1,1 @@
+//! PostgreSQL and MySQL start-up and login, both roles; never does IO.

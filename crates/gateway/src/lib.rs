@@ -1,0 +1,1 @@
+//! Local listener, tunnel, connections.

@@ -1,0 +1,1 @@
+//! What crosses a process: framing, the local socket, errors as a person sees them.

@@ -1,0 +1,1 @@
+//! Words: the nouns every other crate speaks, parsed once at the edge.

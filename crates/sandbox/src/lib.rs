@@ -1,0 +1,1 @@
+//! An AWS account in a process, for the demo and the tests.

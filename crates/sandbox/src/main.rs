@@ -1,0 +1,3 @@
+//! daypass-sandbox
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Values that redact themselves, and where they are kept.

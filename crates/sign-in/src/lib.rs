@@ -1,0 +1,1 @@
+//! From a person to an Identity.

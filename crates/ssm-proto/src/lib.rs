@@ -1,0 +1,1 @@
+//! Session Manager data channel: frames, handshake, acknowledgements, multiplexing; never does IO.
