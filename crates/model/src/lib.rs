@@ -1,1 +1,28 @@
-//! Words: the nouns every other crate speaks, parsed once at the edge.
+//! The nouns every other crate speaks, parsed once at the edge.
+//!
+//! Absent on purpose: IO, async, JSON, randomness and every way to read a clock. Times come in as arguments and go out as
+//! absolute instants; a countdown is a subtraction that only a view makes.
+
+mod command;
+mod entitlement;
+mod error_view;
+mod gateway;
+mod identity;
+mod ids;
+mod notice;
+mod request;
+mod snapshot;
+mod target;
+mod time;
+
+pub use command::{Command, Decision};
+pub use entitlement::{Entitlement, Gate, RoleName};
+pub use error_view::ErrorView;
+pub use gateway::{ConnectionStrings, Gateway, OpeningStep, StepTime};
+pub use identity::{Identity, IdentityProvider, SecretsKeptIn};
+pub use ids::{AccountId, IdentityProviderId, InvalidId, Region, RequestId, TargetId};
+pub use notice::Notice;
+pub use request::{AccessRequest, EndReason, Grant, PendingReview, RequestState, Review};
+pub use snapshot::{BindingLimit, LimitKind, Snapshot, TargetView};
+pub use target::{Bastion, Endpoint, Engine, Environment, Target};
+pub use time::{AccessDuration, InvalidDuration, MonoTime, Now, WallTime};
