@@ -1,0 +1,199 @@
+//! What the world answered.
+
+use model::{
+    ConnectionStrings, EndReason, Entitlement, ErrorView, IdentityProvider, OpeningStep, PendingReview, RequestId, StepTime, Target, TargetId,
+    WallTime,
+};
+
+/// Reported by the world. Every variant that answers an Effect comes with that effect's id, given beside it to
+/// [`crate::Access::event`]. Instants that AWS named are on AWS's clock; `Access` converts them by the measured skew.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// The Catalog was read, at start or again.
+    CatalogLoaded {
+        /// Where one can sign in.
+        identity_providers: Vec<IdentityProvider>,
+        /// The Targets and how they may be had.
+        entries: Vec<CatalogEntry>,
+    },
+    /// The Catalog could not be read; the old one stays in force.
+    CatalogUnreadable {
+        /// Why, with file, line and column.
+        cause: ErrorView,
+    },
+    /// AWS's clock is this many seconds ahead of ours (negative: behind).
+    ClockSkewMeasured {
+        /// Seconds to add to our clock to get AWS's.
+        seconds: i32,
+    },
+    /// The number of client connections of a Gateway changed.
+    ConnectionsChanged {
+        /// Whose.
+        target: TargetId,
+        /// How many there are.
+        connections: u32,
+    },
+    /// A Gateway's tunnel broke; its port stays bound.
+    GatewayBroke {
+        /// Whose.
+        target: TargetId,
+        /// Why.
+        cause: ErrorView,
+    },
+    /// A Gateway is closed and its SSM session terminated.
+    GatewayClosed {
+        /// Whose.
+        target: TargetId,
+    },
+    /// A Gateway did not open, or is gone for good.
+    GatewayFailed {
+        /// Whose.
+        target: TargetId,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// A broken Gateway carries bytes again.
+    GatewayHealed {
+        /// Whose.
+        target: TargetId,
+    },
+    /// A Gateway is open and proven.
+    GatewayOpened {
+        /// Whose.
+        target: TargetId,
+        /// How clients connect.
+        connection: ConnectionStrings,
+    },
+    /// One step of opening a Gateway began; the one before it, if any, is done.
+    GatewayStepped {
+        /// Whose.
+        target: TargetId,
+        /// What is under way.
+        step: OpeningStep,
+        /// The step that was finished by it.
+        done: Option<StepTime>,
+    },
+    /// The broker confirmed the end of a Grant.
+    GrantReleased {
+        /// Of which request.
+        request: RequestId,
+    },
+    /// A Grant or a request could not be taken back at the broker; it still ends by itself.
+    ReleaseFailed {
+        /// Of which request.
+        request: RequestId,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// The broker has a request.
+    RequestPlaced {
+        /// Which.
+        request: RequestId,
+        /// The broker's id of it.
+        broker_ref: String,
+        /// When it lapses unanswered, on AWS's clock.
+        lapses_at: Option<WallTime>,
+    },
+    /// The broker reported something about a request.
+    RequestProgressed {
+        /// Which.
+        request: RequestId,
+        /// What.
+        progress: Progress,
+    },
+    /// The broker did not take a request.
+    RequestRefused {
+        /// Which.
+        request: RequestId,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// A Review was not taken.
+    ReviewRefused {
+        /// Of which request.
+        broker_ref: String,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// A Review was taken.
+    ReviewSubmitted {
+        /// Of which request.
+        broker_ref: String,
+    },
+    /// All requests that wait for this person.
+    ReviewsListed {
+        /// The requests.
+        reviews: Vec<PendingReview>,
+    },
+    /// Where secrets are kept.
+    SecretsKept {
+        /// Where.
+        kept_in: model::SecretsKeptIn,
+    },
+    /// A person is signed in: after a sign-in, or restored from the keychain at start.
+    SignedIn {
+        /// Where.
+        identity_provider: model::IdentityProviderId,
+        /// The verified name.
+        subject: String,
+        /// When only a person can renew it.
+        expires_at: WallTime,
+    },
+    /// Signing in did not work, or a restored sign-in turned out to be of no more use.
+    SignInFailed {
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// The page to open is known.
+    SignInStarted {
+        /// The page.
+        authorize_url: String,
+    },
+}
+
+/// What a broker reports about a request, in the order it may happen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// Somebody agreed; the broker is putting it in force.
+    Approved {
+        /// Who.
+        by: Option<String>,
+    },
+    /// In force.
+    Granted {
+        /// Who agreed.
+        by: Option<String>,
+        /// Until when, on AWS's clock.
+        expires_at: WallTime,
+    },
+    /// Somebody declined.
+    Denied {
+        /// Who.
+        by: Option<String>,
+        /// What they said.
+        comment: Option<String>,
+    },
+    /// Taken back before an answer.
+    Cancelled,
+    /// Nobody answered in time.
+    Lapsed,
+    /// The broker could not carry it out.
+    Failed {
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// The Grant is over.
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// One Target and how it may be had.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CatalogEntry {
+    /// The database.
+    pub target: Target,
+    /// The Roles to be had; never empty.
+    pub entitlements: Vec<Entitlement>,
+}
