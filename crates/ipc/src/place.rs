@@ -38,6 +38,18 @@ impl SocketPath {
         }
     }
 
+    /// `run/agent.sock` in the data folder when one is named, so that agents with data of their own live beside each other;
+    /// else the person's one socket, found by `$XDG_RUNTIME_DIR`.
+    #[must_use]
+    pub fn find(data_dir: Option<&Path>) -> Self {
+        let Some(folder) = data_dir else {
+            let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|set| !set.is_empty()).map(PathBuf::from);
+            return Self::for_user(runtime_dir.as_deref());
+        };
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        Self(folder.join("run").join("agent.sock"))
+    }
+
     /// A socket anywhere, for tests and for several agents beside each other.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {

@@ -32,12 +32,11 @@ impl Server {
         path.check_length()?;
         path.prepare_folder()?;
         remove_when_stale(path).await?;
-        let bound = ListenerOptions::new().name(name(path)?).mode(0o600).create_tokio();
-        let listener = bound.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => IpcError::AnotherAgent { path: path.as_path().to_owned() },
-            _ => io_error("bind", path, source),
-        })?;
-        Ok(Self { listener, path: path.clone() })
+        match ListenerOptions::new().name(name(path)?).mode(0o600).create_tokio() {
+            Ok(listener) => Ok(Self { listener, path: path.clone() }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(another_agent(path)),
+            Err(error) => Err(io_error("bind", path, error)),
+        }
     }
 
     /// The next guest of the same user; others are hung up on and left out.
@@ -89,20 +88,20 @@ impl Connection {
 
 pub(crate) async fn connect(path: &SocketPath) -> Result<Stream, IpcError> {
     path.check_length()?;
-    let stream =
-        ConnectOptions::new().name(name(path)?).connect_tokio().await.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                IpcError::NoAgent { path: path.as_path().to_owned() }
-            }
-            _ => io_error("connect to", path, source),
-        })?;
+    let stream = match ConnectOptions::new().name(name(path)?).connect_tokio().await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Err(IpcError::NoAgent { path: path.as_path().to_owned() });
+        }
+        Err(error) => return Err(io_error("connect to", path, error)),
+    };
     check_peer(&stream, path)?;
     Ok(stream)
 }
 
 async fn remove_when_stale(path: &SocketPath) -> Result<(), IpcError> {
     match connect(path).await {
-        Ok(_) => Err(IpcError::AnotherAgent { path: path.as_path().to_owned() }),
+        Ok(_) => Err(another_agent(path)),
         Err(IpcError::NoAgent { .. }) => match fs::remove_file(path.as_path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path, error)),
             Ok(()) | Err(_) => Ok(()),
@@ -127,6 +126,10 @@ fn is_same_user(peer: Option<u32>, own: u32) -> bool {
 
 fn name(path: &SocketPath) -> Result<interprocess::local_socket::Name<'_>, IpcError> {
     path.as_path().to_fs_name::<GenericFilePath>().map_err(|source| io_error("address", path, source))
+}
+
+fn another_agent(path: &SocketPath) -> IpcError {
+    IpcError::AnotherAgent { path: path.as_path().to_owned() }
 }
 
 fn io_error(doing: &'static str, path: &SocketPath, source: io::Error) -> IpcError {

@@ -165,6 +165,11 @@ fn the_socket_is_in_the_runtime_folder_or_in_a_folder_with_the_users_number() {
     assert_eq!(path.as_path(), std::env::temp_dir().join(format!("daypass-{uid}/agent.sock")));
 }
 
+#[test]
+fn an_agent_with_a_data_folder_of_its_own_has_a_socket_of_its_own() {
+    assert_eq!(SocketPath::find(Some(Path::new("/tmp/one"))).as_path(), Path::new("/tmp/one/run/agent.sock"));
+}
+
 /// An agent that serves one guest: refuses SignOut, publishes a notice and two snapshots on CancelSignIn, ends on Quit.
 async fn start() -> (tempfile::TempDir, SocketPath, tokio::task::JoinHandle<()>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
