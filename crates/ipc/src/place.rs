@@ -26,18 +26,6 @@ impl SocketPath {
         }
     }
 
-    /// The socket of the agent that keeps its state in `data_dir`; none: the person's usual one.
-    #[must_use]
-    pub fn find(data_dir: Option<&Path>) -> Self {
-        match data_dir {
-            Some(folder) => {
-                let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-                Self(folder.join("run").join("agent.sock"))
-            }
-            None => Self::for_user(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).as_deref()),
-        }
-    }
-
     /// `run/agent.sock` in the data folder when one is named, so that agents with data of their own live beside each other;
     /// else the person's one socket, found by `$XDG_RUNTIME_DIR`.
     #[must_use]
