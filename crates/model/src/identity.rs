@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IdentityProviderId, WallTime};
+use crate::{ErrorView, IdentityProviderId, WallTime};
 
 /// Who signed in, at which identity provider, until when.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -10,7 +10,10 @@ use crate::{IdentityProviderId, WallTime};
 #[serde(tag = "state", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Identity {
     /// Nobody.
-    SignedOut,
+    SignedOut {
+        /// Why the last sign-in failed, until the next one.
+        cause: Option<ErrorView>,
+    },
     /// A browser is, or should be, open at the identity provider.
     SigningIn {
         /// Where.
