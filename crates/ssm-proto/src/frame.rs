@@ -56,10 +56,18 @@ pub struct Frame {
 impl Frame {
     /// The frame as one binary websocket message: HeaderLength 116, type padded with spaces, digest of the payload.
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(PREFIX_LENGTH + self.payload.len());
-        self.put_prefix(&mut out, self.payload.len(), &Sha256::digest(&self.payload).into());
-        out.put_slice(&self.payload);
-        out.freeze()
+        let mut message = BytesMut::with_capacity(PREFIX_LENGTH + self.payload.len());
+        message.put_bytes(0, PREFIX_LENGTH);
+        message.put_slice(&self.payload);
+        self.seal(message)
+    }
+
+    /// Fills in the first [`PREFIX_LENGTH`] bytes of `message`, whose payload is already in place; `self.payload` is not used.
+    pub(crate) fn seal(&self, mut message: BytesMut) -> Bytes {
+        let digest = Sha256::digest(&message[PREFIX_LENGTH..]).into();
+        let payload_length = message.len() - PREFIX_LENGTH;
+        self.put_prefix(&mut &mut message[..PREFIX_LENGTH], payload_length, &digest);
+        message.freeze()
     }
 
     /// Reads one binary websocket message; the payload shares its memory. Never panics.
@@ -84,7 +92,7 @@ impl Frame {
         Ok(decoded)
     }
 
-    fn put_prefix(&self, out: &mut BytesMut, payload_length: usize, digest: &[u8; 32]) {
+    fn put_prefix(&self, out: &mut impl BufMut, payload_length: usize, digest: &[u8; 32]) {
         let header_length = u32::try_from(HEADER_LENGTH).expect("116 fits 32 bits");
         out.put_u32(header_length);
         out.put_slice(&self.message_type.padded());

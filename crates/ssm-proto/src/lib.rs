@@ -1,6 +1,18 @@
 //! Session Manager data channel: frames, handshake, acknowledgements, multiplexing; never does IO.
 //!
-//! What is absent on purpose: sockets, async, randomness and clocks. Bytes go in, bytes come out, `now` and the seed are
-//! arguments, so that every run can be repeated from its seed on virtual time.
+//! [`Channel`] is the client's end: the caller feeds it websocket messages and the time, and carries away what it wants to
+//! send. What is absent on purpose: sockets, async, randomness and clocks. Bytes go in, bytes come out, `now` and the seed
+//! are arguments, so that every run can be repeated from its seed on virtual time.
 
+mod channel;
 pub mod frame;
+mod handshake;
+mod ids;
+mod incoming;
+mod mux;
+mod outgoing;
+mod round_trip;
+
+pub use channel::{Channel, Config, Event};
+pub use handshake::{AgentVersion, Refusal};
+pub use mux::{Read, StreamEnded, StreamId};
