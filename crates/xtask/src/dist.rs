@@ -1,0 +1,53 @@
+//! `cargo xtask dist`: the packages people install.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::failure::{self, Failure};
+use crate::setup;
+use crate::workspace::Workspace;
+
+/// Handles `dist [--quick]`.
+pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
+    let quick = match arguments {
+        [] => false,
+        ["--quick"] => true,
+        other => return Err(Failure::Usage(format!("dist takes nothing or --quick, not {other:?}"))),
+    };
+    setup::ensure(workspace)?;
+    failure::run(&mut bundler(workspace, quick))?;
+    let made = bundles(workspace);
+    if made.is_empty() {
+        return Err(Failure::untrue("a .deb and an .rpm", "none in the bundle folder"));
+    }
+    made.iter().for_each(|file| println!("{}", file.display()));
+    Ok(())
+}
+
+/// The bundler starts cargo by itself, in the root folder, with the release profile; what `--quick` changes of that
+/// profile goes through the environment.
+fn bundler(workspace: &Workspace, quick: bool) -> Command {
+    let cargo = workspace.cargo(&[]);
+    let mut command = Command::new(workspace.ui().join("node_modules/.bin/tauri"));
+    command.args(["build", "--bundles", "deb,rpm", "--ci"]).current_dir(workspace.root());
+    for (name, value) in cargo.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if quick {
+        command.env("CARGO_PROFILE_RELEASE_LTO", "false").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    }
+    command
+}
+
+fn bundles(workspace: &Workspace) -> Vec<PathBuf> {
+    let folder = workspace.target().join("release/bundle");
+    let of_kind = |kind: &str| {
+        fs::read_dir(folder.join(kind)).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let files = [of_kind("deb"), of_kind("rpm")].concat();
+    files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "deb" || end == "rpm")).collect()
+}
