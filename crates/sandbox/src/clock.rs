@@ -105,10 +105,12 @@ mod tests {
     #[test]
     fn clones_share_their_offset() {
         let clock = Clock::fixed(start());
-        clock.clone().advance(Duration::from_secs(90));
+        let twin = clock.clone();
+        twin.advance(Duration::from_secs(90));
         assert_eq!(clock.now(), start() + SignedDuration::from_secs(90), "both are the same clock");
         clock.set_offset(SignedDuration::from_mins(-10));
         assert_eq!(clock.now(), start() - SignedDuration::from_mins(10), "an offset may lie in the past");
+        assert_eq!(twin.offset(), SignedDuration::from_mins(-10));
     }
 
     #[test]

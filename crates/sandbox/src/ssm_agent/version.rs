@@ -1,0 +1,33 @@
+//! What both sides make of each other's version.
+
+/// Clients from this version on speak smux; older ones one raw connection.
+const FIRST_MUX_CLIENT: &str = "1.1.70";
+/// Clients after this version want no keepalive frames.
+const LAST_KEEPALIVE_CLIENT: &str = "1.2.331.0";
+
+/// Whether a client of this version speaks smux.
+pub(super) fn client_speaks_mux(client: &str) -> bool {
+    numbers(client) >= numbers(FIRST_MUX_CLIENT)
+}
+
+/// Whether smux keepalive is on with a client of this version.
+pub(super) fn client_wants_keepalive(client: &str) -> bool {
+    numbers(client) <= numbers(LAST_KEEPALIVE_CLIENT)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(client_speaks_mux("1.2.707.0") && client_speaks_mux("1.1.70"));
+        assert!(!client_speaks_mux("1.1.9.0") && !client_speaks_mux(""));
+        assert!(client_wants_keepalive("1.2.331.0") && client_wants_keepalive("1.2.54.0"));
+        assert!(!client_wants_keepalive("1.2.332.0") && !client_wants_keepalive("1.2.1000.0"));
+    }
+}

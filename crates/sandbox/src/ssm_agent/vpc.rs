@@ -1,0 +1,128 @@
+//! The network the SSM agent stands in: which names and ports lead where.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Names and ports that the SSM agent can dial, each leading to an address on loopback. Clones share it.
+///
+/// A name that is not in it cannot be resolved. `localhost` and loopback addresses need no route: the bastion's own
+/// ports are the machine's.
+#[derive(Clone, Debug, Default)]
+pub struct Vpc {
+    routes: Arc<RwLock<BTreeMap<(String, u16), Route>>>,
+}
+
+/// Where a name and port lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    To(SocketAddr),
+    BlackHole,
+}
+
+/// A destination as resolved once, at the start of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Someone may listen there.
+    Address(SocketAddr),
+    /// Packets vanish: a security group drops them.
+    BlackHole,
+    /// The name is not known.
+    Unresolved,
+}
+
+/// An address the SSM agent refuses to forward to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Forwarding to IP address {0} is forbidden.")]
+pub(crate) struct Forbidden(IpAddr);
+
+impl Vpc {
+    /// A network without names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets `host:port` lead to `address`; sessions that are open keep what they resolved.
+    pub fn route(&self, host: &str, port: u16, address: SocketAddr) {
+        self.put(host, port, Route::To(address));
+    }
+
+    /// Lets every connection to `host:port` hang until the SSM agent's TCP gives up.
+    pub fn black_hole(&self, host: &str, port: u16) {
+        self.put(host, port, Route::BlackHole);
+    }
+
+    /// Forgets `host:port`.
+    pub fn remove(&self, host: &str, port: u16) {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(&key(host, port));
+    }
+
+    /// Where a session to `host` (the bastion itself when `None` or empty) and `port` leads.
+    pub(crate) fn resolve(&self, host: Option<&str>, port: u16) -> Result<Destination, Forbidden> {
+        let host = host.filter(|host| !host.is_empty()).unwrap_or("localhost");
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = routes.get(&key(host, port)) {
+            return Ok(match route {
+                Route::To(address) => Destination::Address(*address),
+                Route::BlackHole => Destination::BlackHole,
+            });
+        }
+        match host.parse::<IpAddr>() {
+            Ok(address) if is_forbidden(address) => Err(Forbidden(address)),
+            Ok(address) if address.is_loopback() => Ok(Destination::Address((address, port).into())),
+            Ok(_) => Ok(Destination::BlackHole),
+            Err(_) if host.eq_ignore_ascii_case("localhost") => {
+                Ok(Destination::Address((Ipv4Addr::LOCALHOST, port).into()))
+            }
+            Err(_) => Ok(Destination::Unresolved),
+        }
+    }
+
+    fn put(&self, host: &str, port: u16, route: Route) {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner).insert(key(host, port), route);
+    }
+}
+
+fn key(host: &str, port: u16) -> (String, u16) {
+    (host.to_ascii_lowercase(), port)
+}
+
+/// Instance metadata, VPC DNS and time sync, in both families.
+fn is_forbidden(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.segments().starts_with(&[0xfd00, 0x0ec2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_where_they_were_routed_whatever_their_case() {
+        let vpc = Vpc::new();
+        let front: SocketAddr = (Ipv4Addr::LOCALHOST, 15_432).into();
+        vpc.route("Orders.abc.rds.amazonaws.com", 5432, front);
+        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432), Ok(Destination::Address(front)));
+        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 3306), Ok(Destination::Unresolved));
+        vpc.remove("orders.abc.rds.amazonaws.com", 5432);
+        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432), Ok(Destination::Unresolved));
+    }
+
+    #[test]
+    fn the_metadata_service_is_out_of_reach() {
+        for address in ["169.254.169.254", "169.254.169.253", "fd00:ec2::254"] {
+            let refusal = Vpc::new().resolve(Some(address), 80).expect_err("credentials live there");
+            assert_eq!(refusal.to_string(), format!("Forwarding to IP address {address} is forbidden."));
+        }
+    }
+
+    #[test]
+    fn without_a_host_the_bastion_itself_is_meant() {
+        let own = Ok(Destination::Address((Ipv4Addr::LOCALHOST, 22).into()));
+        assert_eq!(Vpc::new().resolve(None, 22), own);
+        assert_eq!(Vpc::new().resolve(Some(""), 22), own);
+        assert_eq!(Vpc::new().resolve(Some("127.0.0.1"), 22), own);
+    }
+}
