@@ -32,7 +32,8 @@ pub enum Effect {
         /// Which Target it is for.
         target: TargetId,
     },
-    /// Forget every secret of the Identity, in memory and in the keychain; nothing is answered.
+    /// Forget every secret of the Identity, in memory and in the keychain; nothing is answered. It comes when every Gateway of
+    /// that Identity is closed, or 10 seconds after its sign-in ended.
     ForgetSecrets,
     /// Open a Gateway. Answered by `GatewayStepped`…, then `GatewayOpened` or `GatewayFailed`; while open by `ConnectionsChanged`,
     /// `GatewayBroke` and `GatewayHealed`.
@@ -49,7 +50,7 @@ pub enum Effect {
         /// The request.
         request: AccessRequest,
     },
-    /// Close everything and end the process; nothing is answered.
+    /// End the process; nothing is answered. It comes when every Gateway is closed, or 10 seconds after it was asked for.
     Quit,
     /// Write what must survive the process, before any later effect is carried out; nothing is answered.
     Save {
@@ -74,9 +75,10 @@ pub enum Effect {
         /// Which Target it is for.
         target: TargetId,
     },
-    /// Look for colleagues' requests for as long as the person is signed in. Answered by `ReviewsListed`…
+    /// Look for colleagues' requests for as long as the person is signed in; a later one replaces it. Answered by
+    /// `ReviewsListed`…
     WatchReviews {
-        /// When the sign-in, and so the watch, ends.
+        /// When the sign-in, and so the watch, ends, on this computer's clock.
         until: WallTime,
     },
     /// Take back a request that nobody answered. Answered by `RequestProgressed` (cancelled) or `ReleaseFailed`.

@@ -1,8 +1,8 @@
 //! What the world answered.
 
 use model::{
-    ConnectionStrings, EndReason, Entitlement, ErrorView, IdentityProvider, OpeningStep, PendingReview, RequestId, StepTime, Target, TargetId,
-    WallTime,
+    ConnectionStrings, EndReason, Entitlement, ErrorView, IdentityProvider, OpeningStep, PendingReview, RequestId,
+    StepTime, Target, TargetId, WallTime,
 };
 
 /// Reported by the world. Every variant that answers an Effect comes with that effect's id, given beside it to
