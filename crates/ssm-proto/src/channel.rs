@@ -299,6 +299,7 @@ impl Channel {
         self.paused_since = None;
         self.incoming.reconnected();
         self.outgoing.reconnected();
+        self.mux.reconnected(now);
         if let Phase::Greeting { deadline } | Phase::Answered { deadline, .. } = &mut self.phase {
             *deadline = now + self.config.handshake_timeout;
         }
@@ -309,6 +310,13 @@ impl Channel {
         if matches!(self.phase, Phase::Ready) {
             self.orders.push_back((PayloadType::Flag, Flag::TerminateSession.encode()));
         }
+    }
+
+    /// The session is gone without a word: what was received can still be read, then every stream is finished.
+    pub fn abandon(&mut self) {
+        self.orders.clear();
+        self.phase = Phase::Ended;
+        self.mux.end();
     }
 
     /// Nothing waits to be sent or acknowledged, or the session has ended.

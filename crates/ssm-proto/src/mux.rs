@@ -166,6 +166,13 @@ impl Mux {
         }
     }
 
+    /// The far end could not be heard meanwhile: lingering begins anew.
+    pub(crate) fn reconnected(&mut self, now: Instant) {
+        for stream in self.streams.values_mut() {
+            stream.linger_until = stream.linger_until.map(|_| now + self.bounds.linger);
+        }
+    }
+
     pub(crate) fn poll_change(&mut self) -> Option<Change> {
         self.changes.pop_front()
     }

@@ -54,17 +54,20 @@ impl Agent {
     pub(crate) fn handle_frame(&mut self, message: Bytes, now: Instant) {
         let frame = Frame::decode(message).expect("the client writes right frames");
         assert!(!frame.payload.is_empty(), "the SSM agent cannot read an empty payload");
-        match &frame.message_type {
-            MessageType::Acknowledge => {
-                let sequence = Acknowledgement::from_json(&frame.payload).expect("JSON").sequence_number;
-                let oldest = self.unacked.keys().next().copied();
-                self.unacked.remove(&sequence);
-                if oldest == Some(sequence) {
-                    self.oldest_sent_at = now;
-                }
-            }
-            MessageType::InputStreamData => self.handle_data(frame, now),
-            other => panic!("the client sent `{other}`"),
+        if frame.message_type == MessageType::Acknowledge {
+            self.handle_acknowledgement(&frame, now);
+        } else {
+            assert_eq!(frame.message_type, MessageType::InputStreamData, "clients send nothing else");
+            self.handle_data(frame, now);
+        }
+    }
+
+    fn handle_acknowledgement(&mut self, frame: &Frame, now: Instant) {
+        let sequence = Acknowledgement::from_json(&frame.payload).expect("JSON").sequence_number;
+        let oldest = self.unacked.keys().next().copied();
+        self.unacked.remove(&sequence);
+        if oldest == Some(sequence) {
+            self.oldest_sent_at = now;
         }
     }
 

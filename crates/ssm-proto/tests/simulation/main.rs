@@ -200,5 +200,5 @@ impl Conversation {
 
 /// Line feeds are frequent in it, since one client is known to change them.
 fn pattern(at: usize) -> u8 {
-    if at % 3 == 0 { b'\n' } else { u8::try_from(at % 251).expect("below 251") }
+    if at.is_multiple_of(3) { b'\n' } else { u8::try_from(at % 251).expect("below 251") }
 }

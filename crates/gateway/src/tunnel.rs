@@ -1,0 +1,187 @@
+//! A byte path to a Target that outlives websockets and sessions.
+
+mod keeper;
+
+use std::{sync::Arc, time::Duration};
+
+use rustls::ClientConfig;
+use ssm_proto::{AgentVersion, Config, Refusal};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    dial::{DialError, Proxy},
+    sessions::{SessionError, Sessions},
+    stream::TunnelStream,
+};
+use keeper::{Keeper, Request};
+
+/// How a Tunnel behaves.
+#[derive(Clone, Debug)]
+pub struct TunnelConfig {
+    /// Of the data channel.
+    pub channel: Config,
+    /// From dialling to an open websocket.
+    pub dial_timeout: Duration,
+    /// Silence after which the service is pinged.
+    pub ping_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub pong_deadline: Duration,
+    /// How the service is reached.
+    pub proxy: Proxy,
+    /// For `wss:`; with `None` the operating system's roots decide.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Default for TunnelConfig {
+    fn default() -> Self {
+        Self {
+            channel: Config::default(),
+            dial_timeout: Duration::from_secs(15),
+            ping_interval: Duration::from_secs(25),
+            pong_deadline: Duration::from_secs(10),
+            proxy: Proxy::default(),
+            tls: None,
+        }
+    }
+}
+
+/// What happens to a Tunnel, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TunnelEvent {
+    /// AWS has a session: whoever keeps books notes it, so that none is left behind unseen.
+    Started {
+        /// As AWS names it.
+        session_id: String,
+    },
+    /// Bytes flow.
+    Opened {
+        /// As AWS names it.
+        session_id: String,
+        /// Of the SSM agent.
+        agent_version: AgentVersion,
+        /// From the session document, to be shown to the person; often empty.
+        customer_message: String,
+    },
+    /// The websocket is lost, or could not be had again. Connections wait.
+    Broken {
+        /// In words.
+        cause: String,
+    },
+    /// There is a websocket again.
+    Healed,
+    /// The SSM agent could not reach the Target for one connection.
+    ConnectRefused,
+    /// One connection was given up because its program did not read it.
+    Overflowed,
+    /// The session has ended, its connections with it. The next connection starts a new one.
+    Ended {
+        /// As AWS names it.
+        session_id: String,
+        /// Why.
+        cause: EndCause,
+        /// Set if it still exists at AWS because it could not be ended there.
+        unterminated: Option<SessionError>,
+    },
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndCause {
+    /// The service closed it: idle time-out, maximum duration, ended by someone, or the SSM agent failed.
+    #[error("AWS closed the session: {}", if .reason.is_empty() { "it gave no reason" } else { .reason })]
+    ByService {
+        /// In the service's words; empty after a normal end.
+        reason: String,
+    },
+    /// The Tunnel was closed here.
+    #[error("the tunnel was closed")]
+    Closed,
+    /// It could not be resumed because it no longer exists.
+    #[error("the session has ended while it was not connected")]
+    Gone,
+    /// It is of no use.
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
+/// Why there is no Tunnel, or no connection through it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TunnelError {
+    /// The Tunnel was closed.
+    #[error("the tunnel was closed")]
+    Closed,
+    /// The service could not be reached.
+    #[error(transparent)]
+    Dial(Arc<DialError>),
+    /// The session ended before bytes could flow.
+    #[error(transparent)]
+    Ended(EndCause),
+    /// AWS gave no session.
+    #[error(transparent)]
+    Start(SessionError),
+}
+
+/// One byte path to a Target. Dropping it ends the session in the background; [`Tunnel::close`] waits for that.
+#[derive(Debug)]
+pub struct Tunnel {
+    requests: mpsc::Sender<Request>,
+    nudge: Arc<Notify>,
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl Tunnel {
+    /// Starts a session and returns once its handshake is complete.
+    ///
+    /// # Errors
+    /// [`TunnelError`]; a session that was started for it is ended again.
+    pub async fn open(
+        sessions: impl Sessions,
+        config: TunnelConfig,
+        events: mpsc::UnboundedSender<TunnelEvent>,
+    ) -> Result<Self, TunnelError> {
+        let (requests, inbox) = mpsc::channel(64);
+        let nudge = Arc::new(Notify::new());
+        let stop = CancellationToken::new();
+        let keeper = Keeper::new(sessions, config, events, Arc::clone(&nudge), stop.clone());
+        let tunnel = Self { requests, nudge, stop: stop.drop_guard(), task: tokio::spawn(keeper.keep(inbox)) };
+        let (reply, opened) = oneshot::channel();
+        tunnel.ask(Request::Open(reply), opened).await?;
+        Ok(tunnel)
+    }
+
+    /// A new connection to the Target. Waits for a new session if the old one is gone; otherwise it may be written to at once.
+    ///
+    /// # Errors
+    /// [`TunnelError`].
+    pub async fn connect(&self) -> Result<TunnelStream, TunnelError> {
+        let (reply, stream) = oneshot::channel();
+        self.ask(Request::Connect(reply), stream).await
+    }
+
+    /// The machine woke or its network changed: replaces the websocket at once instead of waiting for silence to be noticed.
+    pub fn reconnect(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Ends the session: tells the SSM agent, then AWS. Returns within seconds even if neither answers.
+    pub async fn close(self) {
+        let Self { task, stop, .. } = self;
+        drop(stop);
+        // The task catches its own errors; a panic in it has been reported by the runtime.
+        drop(task.await);
+    }
+
+    async fn ask<T>(
+        &self,
+        request: Request,
+        answer: oneshot::Receiver<Result<T, TunnelError>>,
+    ) -> Result<T, TunnelError> {
+        self.requests.send(request).await.map_err(|_| TunnelError::Closed)?;
+        answer.await.unwrap_or(Err(TunnelError::Closed))
+    }
+}
