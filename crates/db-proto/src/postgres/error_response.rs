@@ -78,7 +78,10 @@ impl ErrorResponse {
 
     /// Reads the body of an `E` or `N` message. Text that is not UTF-8 (a server in another encoding) is kept as far as
     /// it can be read.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed::Body`] when the fields do not end where the body does.
+    pub fn read(body: &[u8]) -> Result<Self, Malformed> {
         let broken = Malformed::Body { kind: b'E' };
         let mut unread = Fields::of(body);
         let mut fields = Vec::new();
