@@ -15,7 +15,7 @@ fn the_first_stream_is_number_three_and_its_syn_travels_with_its_first_bytes() {
 
 #[test]
 fn finishing_sends_no_fin_before_the_far_end_does() {
-    let (mut mux, now) = (mux(), Instant::now());
+    let (mut mux, now) = (mux(), start_of_time());
     let id = mux.open().expect("ids");
     mux.write(id, b"q").expect("open");
     mux.finish(id, now);
@@ -33,7 +33,7 @@ fn finishing_sends_no_fin_before_the_far_end_does() {
 
 #[test]
 fn a_finished_stream_that_hears_nothing_is_closed_after_the_linger_time() {
-    let (mut mux, now) = (mux(), Instant::now());
+    let (mut mux, now) = (mux(), start_of_time());
     let id = mux.open().expect("ids");
     drain(&mut mux);
     mux.finish(id, now);
@@ -71,7 +71,7 @@ fn writing_stops_at_the_bound_and_goes_on_when_half_of_it_is_sent() {
 
 #[test]
 fn the_stream_that_is_furthest_behind_is_given_up_when_nothing_more_can_be_kept() {
-    let (mut mux, now) = (mux(), Instant::now());
+    let (mut mux, now) = (mux(), start_of_time());
     let (slow, quick) = (mux.open().expect("ids"), mux.open().expect("ids"));
     drain(&mut mux);
     let frame = |id, length| [&wire::header(Command::Psh, id, length)[..], &vec![1; length]].concat();
@@ -87,7 +87,7 @@ fn the_stream_that_is_furthest_behind_is_given_up_when_nothing_more_can_be_kept(
 
 #[test]
 fn a_refused_connection_is_told_by_the_fin_that_follows() {
-    let (mut mux, now) = (mux(), Instant::now());
+    let (mut mux, now) = (mux(), start_of_time());
     let (used, refused) = (mux.open().expect("ids"), mux.open().expect("ids"));
     receive(&mut mux, &[&wire::header(Command::Psh, used.0, 1)[..], b"x"].concat(), now);
     mux.connect_refused();
@@ -100,7 +100,7 @@ fn a_refused_connection_is_told_by_the_fin_that_follows() {
 #[test]
 fn another_version_is_an_error() {
     mux()
-        .receive(Bytes::from_static(&[2, 0, 0, 0, 3, 0, 0, 0]), Instant::now())
+        .receive(Bytes::from_static(&[2, 0, 0, 0, 3, 0, 0, 0]), start_of_time())
         .expect_err("version 2 has other rules");
 }
 
@@ -110,7 +110,7 @@ proptest! {
         let mut mux = mux();
         mux.open().expect("ids");
         for part in parts {
-            if mux.receive(Bytes::from(part), Instant::now()).is_err() {
+            if mux.receive(Bytes::from(part), start_of_time()).is_err() {
                 break;
             }
         }
@@ -120,7 +120,7 @@ proptest! {
     fn streams_arrive_whole_however_their_frames_are_cut(
         writes in vec((0_usize..3, vec(any::<u8>(), 0..3000)), 0..20), room in 9_usize..2000,
     ) {
-        let (mut sender, now) = (mux(), Instant::now());
+        let (mut sender, now) = (mux(), start_of_time());
         let ids = [(); 3].map(|()| sender.open().expect("ids"));
         let mut receiver = Mux::new(Bounds { receive: usize::MAX, ..BOUNDS });
         for _ in ids {
@@ -166,4 +166,13 @@ fn drain(mux: &mut Mux) -> Vec<u8> {
 
 fn receive(mux: &mut Mux, bytes: &[u8], now: Instant) {
     mux.receive(Bytes::copy_from_slice(bytes), now).expect("smux version 1");
+}
+
+/// Where virtual time begins.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant can only be had from the clock; time moves on as the test says"
+)]
+fn start_of_time() -> Instant {
+    Instant::now()
 }
