@@ -1,0 +1,71 @@
+//! Everything a sandbox invents (keys, ids, tokens, codes) comes from here, so that one seed gives one sandbox.
+
+use std::sync::Mutex;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+/// A deterministic source of names and secrets.
+pub(crate) struct Seed(Mutex<ChaCha20Rng>);
+
+impl Seed {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Mutex::new(ChaCha20Rng::seed_from_u64(seed)))
+    }
+
+    pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng().fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A version 4 UUID, as execution, step and request ids are.
+    pub(crate) fn uuid(&self) -> String {
+        uuid::Builder::from_random_bytes(self.bytes()).into_uuid().to_string()
+    }
+
+    /// `prefix` and `count` capitals or digits, as AWS names keys (`ASIA…`), roles (`AROA…`) and resources (`db-…`).
+    pub(crate) fn capitals(&self, prefix: &str, count: usize) -> String {
+        self.pick(prefix, count, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+    }
+
+    /// `prefix` and `count` lower-case letters or digits.
+    pub(crate) fn lower_case(&self, prefix: &str, count: usize) -> String {
+        self.pick(prefix, count, b"abcdefghijklmnopqrstuvwxyz234567")
+    }
+
+    /// A secret of `N` random bytes that may stand in a URL.
+    pub(crate) fn url_safe<const N: usize>(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes::<N>())
+    }
+
+    /// A secret of `N` random bytes with the characters (`/`, `+`, `=`) that careless encoders break.
+    pub(crate) fn base64<const N: usize>(&self) -> String {
+        STANDARD.encode(self.bytes::<N>())
+    }
+
+    fn pick(&self, prefix: &str, count: usize, alphabet: &[u8; 32]) -> String {
+        let mut rng = self.rng();
+        let picked = (0..count).map(|_| char::from(alphabet[rng.random_range(0..alphabet.len())]));
+        prefix.chars().chain(picked).collect()
+    }
+
+    fn rng(&self) -> std::sync::MutexGuard<'_, ChaCha20Rng> {
+        self.0.lock().expect("nothing panics while it holds the generator")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_seed_gives_one_sequence() {
+        let (left, right, other) = (Seed::new(7), Seed::new(7), Seed::new(8));
+        assert_eq!(left.capitals("ASIA", 16), right.capitals("ASIA", 16));
+        assert_eq!(left.uuid(), right.uuid());
+        assert_ne!(left.base64::<30>(), other.base64::<30>());
+    }
+}
