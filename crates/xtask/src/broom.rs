@@ -39,10 +39,14 @@ impl Broom {
         writeln!(self.lifeline, "{group}").map_err(Failure::io("cannot reach the process that cleans up"))
     }
 
-    /// Lets it sweep, and waits until it has.
-    pub(crate) fn sweep_now(self) -> Result<(), Failure> {
+    /// Lets it sweep, and waits until it has. `children` are ours in its group: a process that ended stays in its group until
+    /// its parent has looked at it.
+    pub(crate) fn sweep_now(self, children: impl IntoIterator<Item = Child>) -> Result<(), Failure> {
         let Self { mut process, lifeline } = self;
         drop(lifeline);
+        for mut child in children {
+            child.wait().map_err(Failure::io("cannot wait for a program to end"))?;
+        }
         let status = process.wait().map_err(Failure::io("cannot wait for the process that cleans up"))?;
         if status.success() { Ok(()) } else { Err(Failure::Command { what: format!("xtask {COMMAND}"), status }) }
     }

@@ -192,7 +192,7 @@ impl Stage {
     /// Removes the folder and ends whatever is left.
     pub(crate) fn clear(self) -> Result<(), Failure> {
         drop(self.lifeline);
-        self.broom.sweep_now()
+        self.broom.sweep_now([self.sandbox].into_iter().chain(self.agent))
     }
 
     /// Shows the last lines of both logs before they go, and clears the stage.
@@ -250,7 +250,7 @@ fn home_variables(folder: &Path, programs: &Path) -> Vec<(&'static str, String)>
         ("TMPDIR", below("tmp")),
         ("DAYPASS_DATA_DIR", below("data")),
         ("DAYPASS_CATALOG", below("sandbox/catalog.toml")),
-        ("DAYPASS_SECRETS_IN_MEMORY", "1".to_owned()),
+        ("DAYPASS_SECRETS", "memory".to_owned()),
         ("PSQLRC", "/dev/null".to_owned()),
         ("PAGER", "cat".to_owned()),
         (MARK, folder.display().to_string()),

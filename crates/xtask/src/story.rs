@@ -15,7 +15,7 @@ use crate::stage::{Stage, fetch};
 const TARGET: &str = "orders-prod";
 const PERSON: &str = "ana";
 const QUERY: &str = "SELECT o.id, c.name, o.status, o.placed_at::date AS placed FROM orders o JOIN customers c ON c.id = o.customer_id \
-                     ORDER BY o.id DESC LIMIT 5";
+                     WHERE o.id BETWEEN 15 AND 19 ORDER BY o.id";
 
 /// Longer than the sandbox's colleague takes to approve.
 const APPROVAL: Duration = Duration::from_secs(60);
@@ -115,6 +115,9 @@ fn approval(stage: &Stage) -> Result<String, Failure> {
     let Some(view) = granted else {
         return Err(Failure::untrue("an approval", stage.target(TARGET)?["request"].to_string()));
     };
+    if !holdings(stage)?.policy {
+        return Err(Failure::untrue("the permission to be in the account", account(stage)?));
+    }
     let by = view["request"]["state"]["by"].as_str().unwrap_or("somebody");
     Ok(format!("approved by {by}, {} until {}", text(&view["grant"]["role"]), text(&view["grant"]["expiresAt"])))
 }
@@ -124,6 +127,9 @@ fn connect(stage: &Stage) -> Result<String, Failure> {
     let gateway = stage.target(TARGET)?["gateway"].clone();
     if gateway["state"] != "open" {
         return Err(Failure::untrue("the gateway to be open", gateway.to_string()));
+    }
+    if holdings(stage)?.sessions != 1 {
+        return Err(Failure::untrue("one session in the account", account(stage)?));
     }
     let steps = gateway["done"].as_array().into_iter().flatten();
     let steps: Vec<String> = steps.map(|done| format!("{} {} ms", text(&done["step"]), done["milliseconds"])).collect();
@@ -175,9 +181,9 @@ fn show_time_left(seconds: i64, live: bool) {
 /// Three things must hold: Daypass refuses, nothing listens where the gateway was, and the account has neither a session
 /// nor a permission left.
 fn refused(stage: &Stage, port: Option<u16>) -> Result<String, Failure> {
-    let answer = stage.answer(&["connect", TARGET, "--role", "read-only", "--", "psql", "-X", "-c", QUERY], COMMAND)?;
+    let answer = stage.answer(&["connect", TARGET], COMMAND)?;
     if answer.status.success() {
-        return Err(Failure::untrue("the login to be refused", answer.stdout));
+        return Err(Failure::untrue("a new connection to be refused", answer.stdout));
     }
     let gateway = stage.target(TARGET)?["gateway"].clone();
     if gateway["state"] != "closed" {
@@ -187,23 +193,37 @@ fn refused(stage: &Stage, port: Option<u16>) -> Result<String, Failure> {
     if TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(2)).is_ok() {
         return Err(Failure::untrue(format!("nobody to listen on port {port}"), "somebody"));
     }
-    let nothing_left = bounded::until(LATE, || Ok(account_holds_nothing(stage)?.then_some(())))?;
+    let nothing_left = bounded::until(LATE, || {
+        let left = holdings(stage)?;
+        Ok((left.sessions == 0 && !left.policy).then_some(()))
+    })?;
     if nothing_left.is_none() {
-        return Err(Failure::untrue(
-            "no session and no permission to be left in the account",
-            fetch(stage.address("admin"))?,
-        ));
+        return Err(Failure::untrue("no session and no permission to be left in the account", account(stage)?));
     }
     Ok(answer.stderr.trim().to_owned())
 }
 
-/// Whether the sandbox's account has no open session and no policy of a grant.
-fn account_holds_nothing(stage: &Stage) -> Result<bool, Failure> {
-    let page = fetch(&format!("{}/state", stage.address("admin")))?;
+/// What the sandbox's account holds for her.
+struct Holdings {
+    /// Sessions that go on.
+    sessions: usize,
+    /// Whether a policy is there that a grant put there.
+    policy: bool,
+}
+
+fn holdings(stage: &Stage) -> Result<Holdings, Failure> {
+    let page = account(stage)?;
     let state: Value = serde_json::from_str(&page)
         .map_err(|cause| Failure::untrue("the sandbox's state as JSON", format!("{cause}: {page}")))?;
-    let empty = |name: &str| state[name].as_array().is_some_and(Vec::is_empty);
-    Ok(empty("open_sessions") && empty("grant_policies"))
+    let Some(sessions) = state["sessions"].as_array() else {
+        return Err(Failure::untrue("the sandbox's sessions", page));
+    };
+    let sessions = sessions.iter().filter(|session| session["EndDate"].is_null()).count();
+    Ok(Holdings { sessions, policy: state["policies"].to_string().contains("jit-rds-") })
+}
+
+fn account(stage: &Stage) -> Result<String, Failure> {
+    fetch(&format!("{}/state", stage.address("admin").trim_end_matches('/')))
 }
 
 fn quit(stage: &mut Stage) -> Result<String, Failure> {
