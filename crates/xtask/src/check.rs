@@ -70,6 +70,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
         npm("ui-check", &["run", "check", "--silent"]),
         npm("ui-test", &["run", "test", "--silent"]),
         licences(workspace),
+        lock_file(workspace),
         cargo("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         documentation(workspace),
         cargo("examples", &["test", "--workspace", "--doc", "--quiet"]),
@@ -90,6 +91,14 @@ fn documentation(workspace: &Workspace) -> Check {
     let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     Check { name: "documentation", command: Ok(command) }
+}
+
+/// Cargo completes a lock file without a word, and did so when it built this program.
+fn lock_file(workspace: &Workspace) -> Check {
+    let mut command = Command::new("git");
+    command.args(["diff", "--exit-code", "--stat", "--", "Cargo.lock"]).current_dir(workspace.root());
+    let fresh_clone = workspace.is_ci().then_some(command);
+    Check { name: "lock-file", command: fresh_clone.ok_or("only a fresh clone shows what is not committed") }
 }
 
 /// Advisories need a database that is fetched from the network; where there is one, run `cargo deny check advisories` too.
