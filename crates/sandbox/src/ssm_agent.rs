@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use ssm_proto::frame::{
     ACKNOWLEDGE_FLAGS, Acknowledgement, FLAG_SYN, Flag, Frame, HandshakeComplete, HandshakeRequest, HandshakeResponse,
@@ -32,7 +33,7 @@ use reliability::{Arrival, Reliability};
 pub use vpc::Vpc;
 
 /// How long the agent waits for the answer to its HandshakeRequest.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+const HANDSHAKE_TIMEOUT: SignedDuration = SignedDuration::from_secs(15);
 const RESEND_EVERY: Duration = Duration::from_millis(100);
 /// How long a session that ends waits for its last messages to be acknowledged.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -251,14 +252,15 @@ impl Channel {
 
     async fn handshake(&self, properties: &PortProperties, config: &AgentConfig) -> Result<(), String> {
         let started = Instant::now();
+        let deadline = self.clock.now().saturating_add(HANDSHAKE_TIMEOUT).unwrap_or(Timestamp::MAX);
         let mut progress = self.handshake.subscribe();
         self.handshake.send_replace(Handshake::Asked);
         let request = handshake_request(properties, config).to_json();
         self.send(PayloadType::HandshakeRequest, request.into()).await;
         let answered = progress.wait_for(|handshake| matches!(handshake, Handshake::Answered(_)));
-        let response = match tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await {
-            Ok(Ok(answer)) => answer.clone(),
-            Ok(Err(_)) | Err(_) => return Err(TIMED_OUT.to_owned()),
+        let response = tokio::select! {
+            Ok(answer) = answered => answer.clone(),
+            () = self.clock.wait_until(deadline) => return Err(TIMED_OUT.to_owned()),
         };
         let Handshake::Answered(response) = response else { return Err(TIMED_OUT.to_owned()) };
         judge(&response)?;

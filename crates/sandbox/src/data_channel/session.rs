@@ -41,6 +41,8 @@ pub(super) struct Session {
     to_client: mpsc::Sender<UnderWay>,
     agent: watch::Sender<Option<Leg>>,
     client: watch::Sender<Option<Leg>>,
+    /// Whether a leg was told to pause because the other one went.
+    told_to_pause: AtomicBool,
     agent_over: CancellationToken,
     over: CancellationToken,
 }
@@ -94,6 +96,7 @@ impl Session {
             to_client,
             agent: watch::Sender::new(None),
             client: watch::Sender::new(None),
+            told_to_pause: AtomicBool::new(false),
             agent_over: over.child_token(),
             over: over.clone(),
         });
@@ -195,7 +198,7 @@ impl Session {
             replaced.cut.cancel();
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
-        if self.pauses {
+        if self.told_to_pause.swap(false, Ordering::AcqRel) {
             self.publication(other(side), true);
         }
         Some(Attached { outgoing, cut })
@@ -217,6 +220,7 @@ impl Session {
         if self.is_open() {
             self.generation.fetch_add(1, Ordering::AcqRel);
             if self.pauses {
+                self.told_to_pause.store(true, Ordering::Release);
                 self.publication(other(side), false);
             }
         } else if side == Side::Client {
