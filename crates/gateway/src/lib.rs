@@ -20,6 +20,6 @@ pub use dial::{DialError, Proxy};
 pub use listener::{BindError, Holder, Listener};
 pub use login::{Login, LoginError, prove_login};
 pub use sessions::{ResumedSession, SessionError, Sessions, StartedSession};
-pub use ssm_proto::{AgentVersion, Refusal};
+pub use ssm_proto::{AgentVersion, Config, Refusal};
 pub use stream::TunnelStream;
 pub use tunnel::{EndCause, Tunnel, TunnelConfig, TunnelError, TunnelEvent};

@@ -62,6 +62,8 @@ pub(crate) struct Link<'a> {
     channel_due: Option<std::time::Instant>,
     unflushed: bool,
     ended: bool,
+    /// Told once everything that came before it is.
+    lost: Option<LinkEnd>,
 }
 
 impl<'a> Link<'a> {
@@ -77,6 +79,7 @@ impl<'a> Link<'a> {
             channel_due: None,
             unflushed: false,
             ended: false,
+            lost: None,
         }
     }
 
@@ -100,10 +103,9 @@ impl<'a> Link<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Report>, LinkEnd>> {
         self.session.register_driver(cx.waker());
-        self.poll_reads(cx)?;
-        self.poll_pulse(cx)?;
-        while self.poll_channel_timer(cx).is_ready() {}
-        self.poll_writes(cx)?;
+        if self.lost.is_none() {
+            self.lost = self.poll_websocket(cx).err();
+        }
         let mut state = self.session.lock();
         state.pass_on_events();
         let reports = state.take_reports();
@@ -113,7 +115,23 @@ impl<'a> Link<'a> {
         if !reports.is_empty() {
             return Poll::Ready(Ok(reports));
         }
-        if settled { Poll::Ready(Err(LinkEnd::Settled)) } else { Poll::Pending }
+        match self.lost.take() {
+            Some(end) => Poll::Ready(Err(end)),
+            None if settled => Poll::Ready(Err(LinkEnd::Settled)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_websocket(&mut self, cx: &mut Context<'_>) -> Result<(), LinkEnd> {
+        self.poll_reads(cx)?;
+        self.poll_pulse(cx)?;
+        // Sending moves the timer, and what the timer finds overdue is to be sent.
+        loop {
+            self.poll_writes(cx)?;
+            if self.poll_channel_timer(cx).is_pending() {
+                return Ok(());
+            }
+        }
     }
 
     fn poll_reads(&mut self, cx: &mut Context<'_>) -> Result<(), LinkEnd> {

@@ -1,0 +1,7 @@
+//! Tunnels over real sockets, against the sandbox's data channel and SSM agent.
+
+mod bed;
+mod connections;
+mod ends;
+mod faults;
+mod login;
