@@ -125,6 +125,7 @@ fn ensure_licence_tool(workspace: &Workspace) -> Result<(), Failure> {
     if !workspace.is_ci() || is_installed("cargo-deny") || tools.join("bin").join(executable("cargo-deny")).exists() {
         return Ok(());
     }
+    println!("setup: cargo install cargo-deny (takes some minutes, once)");
     let mut install = workspace.cargo(&["install", "--locked", "--quiet", "cargo-deny", "--version", DENY_VERSION]);
     failure::run(install.arg("--root").arg(&tools).env_remove("CARGO_TARGET_DIR"))
 }
