@@ -1,0 +1,12 @@
+//! `Access` from outside: one behaviour a test, then random histories against a reference.
+
+mod gateways;
+mod grants;
+mod histories;
+mod reference;
+mod requests;
+mod restarts;
+mod reviews;
+mod sign_in;
+mod snapshots;
+mod world;
