@@ -218,7 +218,7 @@ fn socket_in(folder: &Path) -> SocketPath {
 
 fn snapshot(clock_skew_seconds: i32) -> Snapshot {
     Snapshot {
-        identity: Identity::SignedOut,
+        identity: Identity::SignedOut { cause: None },
         identity_providers: vec![],
         targets: vec![],
         reviews: vec![],

@@ -1,0 +1,139 @@
+//! What this shell remembers, and how it follows the agent.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use agent::Handle;
+use model::{Command, ErrorView, Snapshot, TargetId};
+use tauri::{AppHandle, Manager as _};
+use tauri_specta::Event as _;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::{action, browser, events::SnapshotChanged, notifications, tray};
+
+/// The longest that nothing is redrawn, should a clock have been set.
+const REDRAW: Duration = Duration::from_secs(60);
+/// The longest that gateways may take to close when the desktop session ends.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The desktop shell: the agent, and what a click here is waiting for.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    agent: Handle,
+    sign_in_asked: Mutex<bool>,
+    target_to_show: Mutex<Option<TargetId>>,
+}
+
+impl Shell {
+    pub(crate) fn new(agent: Handle) -> Self {
+        Self { agent, sign_in_asked: Mutex::new(false), target_to_show: Mutex::new(None) }
+    }
+
+    /// What is true now.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.agent.snapshots().borrow())
+    }
+
+    /// Asks the agent for something, because a person just clicked here.
+    pub(crate) async fn ask(&self, command: Command) -> Result<(), ErrorView> {
+        let sign_in = matches!(command, Command::SignIn { .. });
+        if sign_in {
+            *held(&self.sign_in_asked) = true;
+        }
+        let answer = self.agent.command(command).await;
+        if sign_in && answer.is_err() {
+            *held(&self.sign_in_asked) = false;
+        }
+        answer
+    }
+
+    pub(crate) fn show_target_next(&self, target: Option<TargetId>) {
+        *held(&self.target_to_show) = target;
+    }
+
+    pub(crate) fn take_target_to_show(&self) -> Option<TargetId> {
+        held(&self.target_to_show).take()
+    }
+}
+
+/// Renders every Snapshot and tells every Notice until the agent has ended; then the shell ends.
+pub(crate) async fn follow(app: AppHandle, agent: Handle) {
+    let (mut snapshots, mut notices) = (agent.snapshots(), agent.notices());
+    let mut redraw = Duration::ZERO;
+    let ended = agent.stopped();
+    let asked_to_end = end_of_session();
+    tokio::pin!(ended, asked_to_end);
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            changed = snapshots.changed() => match changed {
+                Ok(()) => {
+                    let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                    publish(&app, &snapshot);
+                    redraw = tray::render(&app, &snapshot).unwrap_or(REDRAW);
+                }
+                Err(_) => break,
+            },
+            notice = notices.recv() => match notice {
+                Ok(notice) => notifications::tell(&app, &notice),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            },
+            () = tokio::time::sleep(redraw.min(REDRAW)) => {
+                let snapshot = Arc::clone(&snapshots.borrow());
+                redraw = tray::render(&app, &snapshot).unwrap_or(REDRAW);
+            }
+            () = &mut asked_to_end, if !leaving => {
+                leaving = true;
+                tauri::async_runtime::spawn(leave(app.clone()));
+            }
+            () = &mut ended => break,
+        }
+    }
+    app.exit(0);
+}
+
+async fn leave(app: AppHandle) {
+    action::carry_out(&app, action::Action::Ask(Command::Quit)).await;
+    tokio::time::sleep(FAREWELL).await;
+    tracing::warn!("gateways did not close in time");
+    app.exit(1);
+}
+
+fn publish(app: &AppHandle, snapshot: &Snapshot) {
+    let shell = app.state::<Shell>();
+    let page = browser::page_to_open(&mut held(&shell.sign_in_asked), &snapshot.identity);
+    if let Some(page) = page
+        && let Err(failure) = browser::open(app, &page)
+    {
+        tauri::async_runtime::spawn(async move { notifications::tell_failure(&failure).await });
+    }
+    if let Err(error) = SnapshotChanged(snapshot.clone()).emit(app) {
+        tracing::warn!(%error, "the window was not told");
+    }
+}
+
+/// Returns when the system asks the program to end.
+async fn end_of_session() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    std::future::pending::<()>().await;
+}
+
+/// None of these values can be left half changed, so a panic elsewhere does not spoil them.
+fn held<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
