@@ -36,7 +36,7 @@ impl Xml {
     }
 }
 
-/// `text` with the five characters that mean something to XML and HTML replaced.
+/// `text` with the characters replaced that mean something in XML and HTML, in elements and in double quotes.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -45,7 +45,6 @@ pub(crate) fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
             other => out.push(other),
         }
     }

@@ -1,6 +1,7 @@
 //! What tests and the demo look at and turn.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -49,6 +50,13 @@ impl Sandbox {
         let mut errors: Vec<IamDbAuthError> = self.fronts.iter().flat_map(RdsFront::iam_db_auth_errors).collect();
         errors.sort_by_key(|error| error.at);
         errors
+    }
+
+    /// Where a database (`orders-prod`) really listens, without the Tunnel; none when there is no PostgreSQL.
+    #[must_use]
+    pub fn database_address(&self, identifier: &str) -> Option<SocketAddr> {
+        let at = self.cloud.account.databases.iter().position(|database| database.identifier == identifier)?;
+        Some(self.fronts.get(at)?.address())
     }
 
     /// The data channels, to cut, pause and close them.
@@ -148,6 +156,23 @@ impl Sandbox {
         loop {
             let shown = self.execution(id).unwrap_or_default();
             if shown["AutomationExecutionStatus"] == status {
+                return;
+            }
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Returns as soon as the policy of an execution has been written.
+    pub async fn policy_is_granted(&self, id: &str) {
+        self.step_is_over(id, "grant").await;
+    }
+
+    async fn step_is_over(&self, id: &str, name: &str) {
+        let mut changes = self.cloud.automation.changes();
+        loop {
+            let shown = self.execution(id).unwrap_or_default();
+            let mut steps = shown["StepExecutions"].as_array().into_iter().flatten();
+            if steps.any(|step| step["StepName"] == name && step["StepStatus"] == "Success") {
                 return;
             }
             let _ = changes.changed().await;
