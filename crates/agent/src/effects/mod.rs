@@ -1,0 +1,275 @@
+//! Carrying out what `Access` decided: one task an effect, each reporting what the world answered.
+
+pub(crate) mod doctor;
+mod gateways;
+mod requests;
+mod sessions;
+mod sign_in;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use access::{Effect, EffectId, Event};
+use aws::{AwsConfig, ClockSkew};
+use model::{ErrorView, Region, RequestId, Target, TargetId};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinHandle},
+};
+use tokio_util::sync::CancellationToken;
+
+use ::sign_in::{Oidc, OidcProvider};
+
+use crate::{
+    AgentConfig,
+    catalog::{Catalog, OidcEntry},
+    clock::Clock,
+    identity::IdentityHolder,
+};
+
+/// How long quitting waits for gateways to close and their SSM sessions to be terminated.
+const FAREWELL: Duration = Duration::from_secs(8);
+
+/// What the world said, and which effect it answers.
+#[derive(Debug)]
+pub(crate) struct Reported {
+    pub(crate) answers: Option<EffectId>,
+    pub(crate) event: Event,
+}
+
+/// What the tasks have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) skew: ClockSkew,
+    pub(crate) identity: IdentityHolder,
+    pub(crate) runtime_dir: PathBuf,
+    catalog_path: PathBuf,
+    catalog: Mutex<Option<Arc<Catalog>>>,
+    ports: Mutex<BTreeMap<TargetId, u16>>,
+}
+
+impl Shared {
+    pub(crate) async fn new(config: &AgentConfig, ports: BTreeMap<TargetId, u16>) -> Self {
+        Self {
+            clock: config.clock.clone(),
+            skew: ClockSkew::default(),
+            identity: IdentityHolder::open(config.secrets).await,
+            runtime_dir: config.places.runtime_dir().to_owned(),
+            catalog_path: config.places.catalog.clone(),
+            catalog: Mutex::new(None),
+            ports: Mutex::new(ports),
+        }
+    }
+
+    /// The Catalog in force.
+    ///
+    /// # Errors
+    /// When none was ever read.
+    pub(crate) fn catalog(&self) -> Result<Arc<Catalog>, ErrorView> {
+        let held = self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        held.ok_or_else(|| {
+            let message = format!("no catalog was read from {}", self.catalog_path.display());
+            ErrorView::new("no-catalog", message, "name the file your administrator gave you with --catalog FILE")
+        })
+    }
+
+    /// A Target with how it may be had.
+    pub(crate) fn entry(&self, target: &TargetId) -> Result<access::CatalogEntry, ErrorView> {
+        let unknown =
+            || ErrorView::new("unknown-target", format!("there is no database `{target}`"), "see `daypass list`");
+        self.catalog()?.entry(target).cloned().ok_or_else(unknown)
+    }
+
+    /// How AWS is asked in a Region.
+    pub(crate) fn aws(&self, region: &Region) -> Result<AwsConfig, ErrorView> {
+        let endpoint = self.catalog()?.aws.endpoint.clone();
+        AwsConfig::new(region.clone(), endpoint, self.skew.clone()).map_err(|error| error.view())
+    }
+
+    /// How an identity provider is spoken to.
+    pub(crate) fn oidc(&self, provider: &OidcEntry) -> Result<Oidc, ErrorView> {
+        let skew = self.skew.clone();
+        let provider = OidcProvider { issuer: provider.issuer.clone(), client_id: provider.client_id.clone() };
+        Oidc::new(provider, ::sign_in::Clock::new(move || skew.now())).map_err(|error| error.view())
+    }
+
+    /// The port a Target's Gateway has: the team's, else the one it had before.
+    pub(crate) fn port_of(&self, target: &Target) -> Option<u16> {
+        target.local_port.or_else(|| self.ports.lock().unwrap_or_else(PoisonError::into_inner).get(&target.id).copied())
+    }
+
+    pub(crate) fn remember_port(&self, target: &TargetId, port: u16) {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), port);
+    }
+
+    fn read_catalog(&self) -> Event {
+        match Catalog::read(&self.catalog_path) {
+            Ok(catalog) => {
+                let (identity_providers, entries) = (catalog.identity_provider_views(), catalog.entries.clone());
+                *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(catalog));
+                Event::CatalogLoaded { identity_providers, entries }
+            }
+            Err(error) => Event::CatalogUnreadable { cause: error.view() },
+        }
+    }
+}
+
+/// Where one effect's task reports.
+#[derive(Clone, Debug)]
+struct Reporter {
+    answers: EffectId,
+    events: mpsc::Sender<Reported>,
+    shared: Arc<Shared>,
+}
+
+impl Reporter {
+    /// Reports an answer.
+    async fn tell(&self, event: Event) {
+        // The loop is gone only when the agent ends; nobody is left to know.
+        let _ended = self.events.send(Reported { answers: Some(self.answers), event }).await;
+    }
+}
+
+/// An open or opening Gateway.
+#[derive(Debug)]
+struct OpenGateway {
+    close: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Everything that is under way.
+#[derive(Debug)]
+pub(crate) struct World {
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Reported>,
+    sign_in: Option<AbortHandle>,
+    reviews: Option<AbortHandle>,
+    watches: BTreeMap<RequestId, AbortHandle>,
+    gateways: BTreeMap<TargetId, OpenGateway>,
+}
+
+impl World {
+    pub(crate) fn new(shared: Arc<Shared>, events: mpsc::Sender<Reported>) -> Self {
+        Self { shared, events, sign_in: None, reviews: None, watches: BTreeMap::new(), gateways: BTreeMap::new() }
+    }
+
+    /// Says what is known at the start: the Catalog, where secrets are kept, who is still signed in.
+    pub(crate) async fn start(&mut self) {
+        let mut known =
+            vec![self.shared.read_catalog(), Event::SecretsKept { kept_in: self.shared.identity.kept_in().clone() }];
+        known.extend(self.shared.identity.restore(&self.shared).await);
+        for event in known {
+            let _ended = self.events.send(Reported::unasked(event)).await;
+        }
+        tokio::spawn(report_skew(self.shared.skew.watch(), self.events.clone()));
+    }
+
+    /// The ports given so far.
+    pub(crate) fn ports(&self) -> BTreeMap<TargetId, u16> {
+        self.shared.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins to carry out an effect. Nothing here waits for the world, except for forgetting secrets, which must be over
+    /// before anything else happens.
+    pub(crate) async fn begin(&mut self, id: EffectId, effect: Effect) {
+        let reporter = Reporter { answers: id, events: self.events.clone(), shared: Arc::clone(&self.shared) };
+        match effect {
+            Effect::AbandonSignIn => abort(self.sign_in.take()),
+            Effect::BeginSignIn { identity_provider } => {
+                let task = tokio::spawn(sign_in::run(reporter, identity_provider));
+                abort(self.sign_in.replace(task.abort_handle()));
+            }
+            Effect::CloseGateway { target, .. } => self.close_gateway(reporter, target),
+            Effect::EndGrant { request, broker_ref, target } => {
+                tokio::spawn(requests::end(reporter, request, broker_ref, target));
+            }
+            Effect::ForgetSecrets => {
+                abort(self.reviews.take());
+                std::mem::take(&mut self.watches).into_values().for_each(|watch| watch.abort());
+                self.shared.identity.forget(&self.shared).await;
+            }
+            Effect::OpenGateway { target, role, fresh_grant } => self.open_gateway(reporter, target, role, fresh_grant),
+            Effect::PlaceRequest { request } => drop(tokio::spawn(requests::place(reporter, request))),
+            // The loop carries these two out itself.
+            Effect::Quit | Effect::Save { .. } => {}
+            Effect::SubmitReview { broker_ref, decision, comment } => {
+                tokio::spawn(requests::review(reporter, broker_ref, decision, comment));
+            }
+            Effect::WatchRequest { request, broker_ref, target } => {
+                let task = tokio::spawn(requests::watch(reporter, request.clone(), broker_ref, target));
+                abort(self.watches.insert(request, task.abort_handle()));
+            }
+            Effect::WatchReviews { .. } => {
+                let task = tokio::spawn(requests::watch_reviews(reporter));
+                abort(self.reviews.replace(task.abort_handle()));
+            }
+            Effect::WithdrawRequest { request, broker_ref, target } => {
+                tokio::spawn(requests::withdraw(reporter, request, broker_ref, target));
+            }
+        }
+    }
+
+    fn open_gateway(&mut self, reporter: Reporter, target: TargetId, role: model::RoleName, fresh_grant: bool) {
+        let close = CancellationToken::new();
+        let before = self.gateways.remove(&target);
+        let opening = gateways::Opening { target: target.clone(), role, fresh_grant, close: close.clone() };
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                // The port is free only once the one before has let go of it.
+                before.close.cancel();
+                let _ended = before.task.await;
+            }
+            gateways::run(reporter, opening).await;
+        });
+        self.gateways.insert(target, OpenGateway { close, task });
+    }
+
+    fn close_gateway(&mut self, reporter: Reporter, target: TargetId) {
+        let open = self.gateways.remove(&target);
+        tokio::spawn(async move {
+            if let Some(open) = open {
+                open.close.cancel();
+                let _ended = open.task.await;
+            }
+            reporter.tell(Event::GatewayClosed { target }).await;
+        });
+    }
+
+    /// Ends everything, waiting for gateways to close properly.
+    pub(crate) async fn end(&mut self) {
+        abort(self.sign_in.take());
+        abort(self.reviews.take());
+        std::mem::take(&mut self.watches).into_values().for_each(|watch| watch.abort());
+        let gateways: Vec<OpenGateway> = std::mem::take(&mut self.gateways).into_values().collect();
+        gateways.iter().for_each(|gateway| gateway.close.cancel());
+        let closed = async {
+            for gateway in gateways {
+                let _ended = gateway.task.await;
+            }
+        };
+        if tokio::time::timeout(FAREWELL, closed).await.is_err() {
+            tracing::warn!("some sessions may still be open; they are found at the next start");
+        }
+    }
+}
+
+/// Reports how far AWS's clock is off whenever that turns out to have changed.
+async fn report_skew(mut skew: watch::Receiver<i32>, events: mpsc::Sender<Reported>) {
+    while skew.changed().await.is_ok() {
+        let seconds = *skew.borrow_and_update();
+        if events.send(Reported::unasked(Event::ClockSkewMeasured { seconds })).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn abort(task: Option<AbortHandle>) {
+    if let Some(task) = task {
+        task.abort();
+    }
+}

@@ -1,0 +1,158 @@
+//! The loop. It is the only `select!` of its kind: run effects, publish the snapshot when it changed, hand out notices, then
+//! wait for a command, for an answer of the world, or for the next deadline.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use access::{Access, Effect, EffectId, Event};
+use model::{ErrorView, Notice, Snapshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::{
+    AgentConfig, Asked, Handle,
+    clock::Clock,
+    effects::{Reported, Shared, World},
+    state_file::StateFile,
+};
+
+/// Commands and events that may wait; a sender beyond that waits itself.
+const QUEUE: usize = 256;
+
+pub(crate) struct Owner {
+    access: Access,
+    clock: Clock,
+    state: StateFile,
+    world: World,
+    commands: mpsc::Receiver<Asked>,
+    events: mpsc::Receiver<Reported>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    notices: broadcast::Sender<Notice>,
+    stopped: watch::Sender<bool>,
+    /// Answers that are given once the snapshot shows what they are about.
+    answers: Vec<(oneshot::Sender<Result<(), ErrorView>>, Result<(), ErrorView>)>,
+}
+
+/// Why the loop woke up.
+enum Woken {
+    Asked(Asked),
+    Deadline,
+    Reported(Reported),
+}
+
+impl Owner {
+    pub(crate) async fn new(config: &AgentConfig, state: StateFile) -> (Handle, Self) {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).expect("the operating system gives randomness");
+        let access = Access::new(seed, config.clock.now(), state.state().saved.clone());
+        let (report, events) = mpsc::channel(QUEUE);
+        let (commands, asked) = mpsc::channel(QUEUE);
+        let (snapshots, latest) = watch::channel(Arc::new(access.snapshot()));
+        let (notices, _) = broadcast::channel(QUEUE);
+        let (stopped, has_stopped) = watch::channel(false);
+        let shared = Arc::new(Shared::new(config, state.state().ports.clone()).await);
+        let world = World::new(Arc::clone(&shared), report);
+        let handle =
+            Handle { commands, snapshots: latest, notices: notices.clone(), doctor: shared, stopped: has_stopped };
+        let clock = config.clock.clone();
+        (
+            handle,
+            Self {
+                access,
+                clock,
+                state,
+                world,
+                commands: asked,
+                events,
+                snapshots,
+                notices,
+                stopped,
+                answers: Vec::new(),
+            },
+        )
+    }
+
+    /// Runs until a [`model::Command::Quit`] was carried out.
+    pub(crate) async fn run(mut self) {
+        self.world.start().await;
+        loop {
+            while let Some((id, effect)) = self.access.poll_effect() {
+                if matches!(effect, Effect::Quit) {
+                    self.publish();
+                }
+                if self.carry_out(id, effect).await.is_break() {
+                    self.publish();
+                    self.stopped.send_replace(true);
+                    return;
+                }
+            }
+            self.publish();
+            let woken = self.wait().await;
+            let now = self.clock.now();
+            // Expiry comes first, whatever woke the loop: after a long sleep nothing may be done with access that is over.
+            self.access.handle_timeout(now);
+            match woken {
+                Woken::Asked(asked) => {
+                    let answer = self.access.command(asked.command, now).map_err(|refusal| refusal.view());
+                    self.answers.push((asked.answer, answer));
+                }
+                Woken::Reported(reported) => self.access.event(reported.answers, reported.event, now),
+                Woken::Deadline => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let deadline = self.access.poll_timeout().map(|(at, _why)| at);
+        tokio::select! {
+            Some(asked) = self.commands.recv() => Woken::Asked(asked),
+            Some(reported) = self.events.recv() => Woken::Reported(reported),
+            () = self.clock.nap(deadline) => Woken::Deadline,
+        }
+    }
+
+    async fn carry_out(&mut self, id: EffectId, effect: Effect) -> ControlFlow<()> {
+        match effect {
+            Effect::Save { saved } => {
+                let ports = self.world.ports();
+                let written = self.state.change(|state| {
+                    state.saved = saved;
+                    state.ports = ports;
+                });
+                if let Err(error) = written {
+                    tracing::error!(%error, "the state was not saved");
+                }
+            }
+            Effect::Quit => {
+                self.world.end().await;
+                return ControlFlow::Break(());
+            }
+            other => self.world.begin(id, other).await,
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn publish(&mut self) {
+        let snapshot = self.access.snapshot();
+        self.snapshots.send_if_modified(|published| {
+            let changed = **published != snapshot;
+            if changed {
+                *published = Arc::new(snapshot);
+            }
+            changed
+        });
+        for (asked, answer) in self.answers.drain(..) {
+            // A shell that went away does not want to know.
+            let _gone = asked.send(answer);
+        }
+        while let Some(notice) = self.access.poll_notice() {
+            // Nobody listens when no shell is there; the snapshot says the same.
+            let _unheard = self.notices.send(notice);
+        }
+    }
+}
+
+impl Reported {
+    /// Something the world said unasked.
+    pub(crate) fn unasked(event: Event) -> Self {
+        Self { answers: None, event }
+    }
+}

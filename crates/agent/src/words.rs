@@ -1,0 +1,97 @@
+//! Errors that more than one place tells, in one wording.
+
+use model::{AccountId, ErrorView, Target};
+
+/// "10 min behind", from how far AWS's clock is ahead.
+pub(crate) fn apart(seconds: i32) -> String {
+    let (amount, side) = (seconds.unsigned_abs(), if seconds > 0 { "behind" } else { "ahead of" });
+    if amount < 120 { format!("{amount} s {side}") } else { format!("{} min {side}", amount / 60) }
+}
+
+pub(crate) fn wrong_account(target: &Target, actual: &AccountId) -> ErrorView {
+    ErrorView::new(
+        "wrong-account",
+        format!("`{}` belongs to account {}, but you are signed in to {actual}", target.id, target.account),
+        "sign in at the identity provider that leads to that account, or correct `account` in the catalog",
+    )
+}
+
+pub(crate) fn bastion_offline(target: &Target, instance: &str) -> ErrorView {
+    ErrorView::new(
+        "bastion-offline",
+        format!("`{}` cannot be reached: the bastion {instance} is not connected to Session Manager", target.id),
+        "ask its owner whether it runs and its SSM agent is online; Daypass does not restart it",
+    )
+}
+
+pub(crate) fn port_in_use(target: &Target, error: &gateway::BindError) -> ErrorView {
+    ErrorView::new(
+        "port-in-use",
+        format!("the gateway of `{}` has no port: {error}", target.id),
+        "end that program, or give the database another `local-port` in the catalog",
+    )
+}
+
+pub(crate) fn no_tunnel(target: &Target, error: &gateway::TunnelError) -> ErrorView {
+    use gateway::{SessionError, TunnelError};
+    let code = match error {
+        TunnelError::Start(SessionError::Refused { code, .. }) => code.as_str(),
+        TunnelError::Start(SessionError::Unreachable { .. }) | TunnelError::Dial(_) => "aws-unreachable",
+        TunnelError::Start(SessionError::Gone) | TunnelError::Closed | TunnelError::Ended(_) => "tunnel-ended",
+    };
+    let message = match error {
+        TunnelError::Start(SessionError::Refused { message, .. }) => message.clone(),
+        TunnelError::Start(SessionError::Gone | SessionError::Unreachable { .. })
+        | TunnelError::Closed
+        | TunnelError::Dial(_)
+        | TunnelError::Ended(_) => error.to_string(),
+    };
+    let hint = match code {
+        "bastion-offline" => {
+            "ask its owner whether it runs and its SSM agent is online; Daypass does not restart it".to_owned()
+        }
+        "aws-unreachable" => "check the network, VPN and HTTPS_PROXY, then connect again".to_owned(),
+        "not-authorized" => {
+            "ask your administrator for ssm:StartSession on the instance and on the document".to_owned()
+        }
+        _ => format!("run `daypass doctor {}` to see which part of the way is closed", target.id),
+    };
+    ErrorView::new(code, format!("no tunnel to `{}`: {message}", target.id), hint)
+}
+
+pub(crate) fn login_failed(target: &Target, user: &str, error: &gateway::LoginError) -> ErrorView {
+    use gateway::LoginError;
+    let endpoint = &target.endpoint;
+    let (code, hint) = match error {
+        LoginError::Refused { sqlstate, .. } if sqlstate == "28000" || sqlstate == "28P01" => (
+            "login-refused",
+            format!(
+                "RDS does not say which: the token must be for {endpoint} in {}, for `{user}`, younger than 15 minutes; `{user}` needs \
+                 `GRANT rds_iam`, and you `rds-db:connect` on the right resource id; `daypass doctor {}` checks them",
+                target.region, target.id
+            ),
+        ),
+        LoginError::Refused { .. } => (
+            "database-refused",
+            format!("compare the database `{}` and the user `{user}` in the catalog", target.database),
+        ),
+        LoginError::TlsName { .. } => (
+            "tls-name",
+            format!("write the endpoint RDS shows as `host` of `{}` in the catalog, not an alias", target.id),
+        ),
+        LoginError::TlsChain { .. } => (
+            "tls-chain",
+            "renew the file `ca-bundle` points to (AWS's global-bundle.pem); never switch the check off".to_owned(),
+        ),
+        LoginError::Unreachable { .. } => {
+            ("database-unreachable", format!("ask whether {endpoint} runs and its security group lets the bastion in"))
+        }
+        LoginError::TimedOut { .. } => {
+            ("timed-out", "connect again; a sleeping Aurora wakes up in half a minute".to_owned())
+        }
+        LoginError::Closed { .. } | LoginError::Parameters(_) | LoginError::Protocol(_) | LoginError::Tls { .. } => {
+            ("login-broken", format!("run `daypass doctor {}`, then connect again", target.id))
+        }
+    };
+    ErrorView::new(code, format!("no login as `{user}` at {endpoint}: {error}"), hint)
+}
