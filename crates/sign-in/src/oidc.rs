@@ -157,12 +157,15 @@ impl Oidc {
     pub async fn revoke(&self, refresh_token: &Secret<String>) -> Result<(), SignInError> {
         let metadata = self.discover().await?;
         let Some(endpoint) = metadata.additional_metadata().revocation_endpoint.clone() else { return Ok(()) };
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("token", refresh_token.expose()).append_pair("token_type_hint", "refresh_token");
-        form.append_pair("client_id", &self.provider.client_id);
+        // In one expression: the serialiser is not Send and must not live across the call.
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("token", refresh_token.expose())
+            .append_pair("token_type_hint", "refresh_token")
+            .append_pair("client_id", &self.provider.client_id)
+            .finish();
         let request = oauth2::http::Request::post(endpoint)
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(form.finish().into_bytes())
+            .body(form.into_bytes())
             .map_err(|e| self.bad(e.to_string()))?;
         let answer = self.fetch.call(request).await.map_err(|e| self.unreached(&e))?;
         if answer.status().is_success() {
