@@ -30,6 +30,7 @@ pub(crate) fn router() -> Router<Arc<Cloud>> {
         .route("/approve", post(approve))
         .route("/deny", post(deny))
         .route("/node", post(node))
+        .route("/policies", post(policies))
         .route("/session", post(session))
         .route("/service", post(service))
         .route("/throttle", post(throttle))
@@ -119,6 +120,17 @@ struct NodeState {
 
 async fn node(State(cloud): Account, Json(node): Json<NodeState>) -> StatusCode {
     cloud.sessions.set_online(&node.id, node.online);
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Policies {
+    delay_seconds: u32,
+}
+
+async fn policies(State(cloud): Account, Json(policies): Json<Policies>) -> StatusCode {
+    cloud.iam.set_propagation(SignedDuration::from_secs(policies.delay_seconds.into()));
     StatusCode::NO_CONTENT
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::account::Account;
@@ -21,6 +21,7 @@ pub(crate) struct Iam {
     clock: Clock,
     account: String,
     roles: Mutex<BTreeMap<String, Role>>,
+    propagation: Mutex<SignedDuration>,
 }
 
 /// One role.
@@ -31,14 +32,21 @@ pub(crate) struct Role {
     pub(crate) id: String,
     pub(crate) trust: PolicyDocument,
     pub(crate) max_session_seconds: i64,
-    inline: BTreeMap<String, PolicyDocument>,
+    inline: BTreeMap<String, Inline>,
+}
+
+/// A policy written into a role; IAM's other machines hear of it a little later.
+#[derive(Clone)]
+struct Inline {
+    document: PolicyDocument,
+    from: Timestamp,
 }
 
 impl Iam {
     pub(crate) fn new(account: &Account, issuer_host: &str, seed: &Seed, clock: Clock) -> Result<Self, PolicyFlaw> {
         let mut roles = BTreeMap::new();
         for plan in account.roles(issuer_host) {
-            let inline = PolicyDocument::from_json(&plan.policy)?;
+            let inline = Inline { document: PolicyDocument::from_json(&plan.policy)?, from: Timestamp::MIN };
             let role = Role {
                 arn: account.role_arn(plan.name),
                 id: seed.capitals("AROA", 17),
@@ -48,7 +56,7 @@ impl Iam {
             };
             roles.insert(plan.name.to_owned(), role);
         }
-        Ok(Self { clock, account: account.id.clone(), roles: Mutex::new(roles) })
+        Ok(Self { clock, account: account.id.clone(), roles: Mutex::new(roles), propagation: Mutex::default() })
     }
 
     pub(crate) fn role(&self, name: &str) -> Option<Role> {
@@ -58,8 +66,7 @@ impl Iam {
     /// Whether a call may be made; the error is AWS's own sentence.
     pub(crate) fn authorize(&self, caller: &Caller, ask: &Ask) -> Result<(), String> {
         let ask = self.with_global_keys(ask.clone(), caller);
-        let policies: Vec<PolicyDocument> =
-            self.roles().get(&caller.role).map(|role| role.inline.values().cloned().collect()).unwrap_or_default();
+        let policies = self.policies_in_force(&caller.role);
         let refused =
             format!("User: {} is not authorized to perform: {} on resource: {}", caller.arn, ask.action, ask.resource);
         match evaluate(&policies, &ask) {
@@ -81,9 +88,10 @@ impl Iam {
     ) -> Result<(), String> {
         self.authorize(writer, &self.role_ask("iam:PutRolePolicy", role))?;
         let document = PolicyDocument::from_json(document).map_err(|flaw| flaw.to_string())?;
+        let from = self.clock.now().saturating_add(*self.propagation()).unwrap_or(Timestamp::MAX);
         let mut roles = self.roles();
         let role = roles.get_mut(role).ok_or_else(|| format!("The role with name {role} cannot be found."))?;
-        role.inline.insert(name.to_owned(), document);
+        role.inline.insert(name.to_owned(), Inline { document, from });
         Ok(())
     }
 
@@ -99,7 +107,7 @@ impl Iam {
     /// The inline policies of every role, for people and tests to look at.
     pub(crate) fn inline_policies(&self) -> Value {
         let roles = self.roles();
-        roles.iter().map(|(name, role)| (name.clone(), json!(role.inline))).collect::<serde_json::Map<_, _>>().into()
+        roles.iter().map(|(name, role)| (name.clone(), role.documents())).collect::<serde_json::Map<_, _>>().into()
     }
 
     /// The instant and, once somebody is known, who it is.
@@ -115,8 +123,31 @@ impl Iam {
         Ask::new(action, format!("arn:aws:iam::{}:role/{role}", self.account))
     }
 
+    /// From now on a policy that is written holds only after this time, as IAM is eventually consistent.
+    pub(crate) fn set_propagation(&self, after: SignedDuration) {
+        *self.propagation() = after;
+    }
+
+    fn policies_in_force(&self, role: &str) -> Vec<PolicyDocument> {
+        let now = self.clock.now();
+        let roles = self.roles();
+        let inline = roles.get(role).into_iter().flat_map(|role| role.inline.values());
+        inline.filter(|policy| policy.from <= now).map(|policy| policy.document.clone()).collect()
+    }
+
+    fn propagation(&self) -> std::sync::MutexGuard<'_, SignedDuration> {
+        self.propagation.lock().expect("nothing panics while it holds the time")
+    }
+
     fn roles(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Role>> {
         self.roles.lock().expect("nothing panics while it holds the roles")
+    }
+}
+
+impl Role {
+    fn documents(&self) -> Value {
+        let documents = self.inline.iter().map(|(name, policy)| (name.clone(), json!(policy.document)));
+        documents.collect::<serde_json::Map<_, _>>().into()
     }
 }
 

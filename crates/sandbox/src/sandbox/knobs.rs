@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -118,6 +119,11 @@ impl Sandbox {
     /// The next `times` calls of `operation` (`StartSession`) are throttled.
     pub fn throttle(&self, operation: &str, times: u32) {
         self.cloud.faults.throttle(operation, times);
+    }
+
+    /// From now on a policy that the runbook writes holds only after this time, as IAM is eventually consistent.
+    pub fn delay_policies(&self, by: Duration) {
+        self.cloud.iam.set_propagation(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX));
     }
 
     /// `who` (`ben`, `eva`) approves the request that has waited longest; answers its execution id.

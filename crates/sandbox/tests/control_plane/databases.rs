@@ -87,18 +87,35 @@ async fn a_token_logs_in_where_a_policy_allows_it_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_grant_may_take_a_while_to_be_known_everywhere() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.expect("PostgreSQL is installed");
+    sandbox.delay_policies(Duration::from_secs(30));
+    let ana = Client::new(&sandbox, "ana", "JitRds");
+    granted(&sandbox, &ana, "read-only").await;
+    let too_early = psql(&sandbox, ORDERS, "app_ro", ana.db_auth_token(ORDERS, "app_ro")).await;
+    assert!(!too_early.status.success(), "the policy is written and not yet known");
+    sandbox.clock().advance(Duration::from_secs(31));
+    let token = ana.off_by(SignedDuration::from_secs(31)).db_auth_token(ORDERS, "app_ro");
+    assert_eq!(said(&psql(&sandbox, ORDERS, "app_ro", token).await), "app_ro|t");
+}
+
+/// Asks for a quarter of an hour on orders-prod; eva agrees.
+async fn granted(sandbox: &Sandbox, client: &Client, access: &str) {
+    let parameters = json!({
+        "Database": ["orders-prod"], "Access": [access], "Duration": ["PT15M"], "Justification": ["a test"],
+    });
+    let ask = json!({ "DocumentName": "Daypass-TemporaryAccess", "Parameters": parameters });
+    let id = client.ssm("StartAutomationExecution", ask).await.json()["AutomationExecutionId"].take();
+    sandbox.request_waits().await;
+    sandbox.approve("eva").expect("eva may, since it is not her own");
+    sandbox.policy_is_granted(id.as_str().expect("an id")).await;
+}
+
+#[tokio::test]
 async fn a_grant_opens_the_database_and_its_end_closes_it() {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.expect("PostgreSQL is installed");
     let (ana, eva) = (Client::new(&sandbox, "ana", "JitRds"), Client::new(&sandbox, "eva", "JitRds"));
-    let parameters = json!({
-        "Database": ["orders-prod"], "Access": ["read-write"], "Duration": ["PT15M"], "Justification": ["a test"],
-    });
-    let ask = json!({ "DocumentName": "Daypass-TemporaryAccess", "Parameters": parameters });
-    let id = ana.ssm("StartAutomationExecution", ask).await.json()["AutomationExecutionId"].take();
-    let id = id.as_str().expect("an id");
-    sandbox.request_waits().await;
-    sandbox.approve("eva").expect("eva may, since it is not her own");
-    sandbox.policy_is_granted(id).await;
+    granted(&sandbox, &ana, "read-write").await;
 
     let token = ana.db_auth_token(ORDERS, "app_rw");
     assert_eq!(said(&psql(&sandbox, ORDERS, "app_rw", token).await), "app_rw|t");
