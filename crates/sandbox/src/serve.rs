@@ -8,7 +8,6 @@ use clap::Args;
 use jiff::SignedDuration;
 use sandbox::{Sandbox, SandboxConfig, SandboxError};
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs an account until it is told to end, and writes the catalog that leads to it.
@@ -101,10 +100,15 @@ fn announce(sandbox: &Sandbox, dir: &Path) -> Result<(), ServeError> {
     Ok(())
 }
 
+/// On a thread of its own: a read that never returns must not hold up the end of the program.
 async fn stdin_closed() {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = [0; 256];
-    while let Ok(1..) = stdin.read(&mut buffer).await {}
+    let (closed, until_closed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Whatever comes in is of no interest, and a broken pipe is a closed one.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = closed.send(());
+    });
+    let _ = until_closed.await;
 }
 
 fn parse_time(text: &str) -> Result<Duration, String> {
