@@ -208,3 +208,48 @@ fn tags(xml: &mut Xml, database: &Database) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn page(account: &Account, marker: Option<&str>) -> String {
+        let input = marker
+            .map_or_else(|| json!({ "MaxRecords": "20" }), |marker| json!({ "MaxRecords": "20", "Marker": marker }));
+        let call = Call { account, protocol: Protocol::Query { namespace: "" }, input: &input };
+        match call.instances(None).expect("20 is allowed") {
+            Answer::Xml(xml) => Xml::document("DescribeDBInstancesResponse", "", |whole| {
+                whole.wrap("DescribeDBInstancesResult", xml);
+            }),
+            Answer::Json(_) => unreachable!("RDS answers XML"),
+        }
+    }
+
+    #[test]
+    fn more_databases_than_a_page_holds_come_with_a_marker() {
+        let mut account = Account::acme();
+        let one = account.databases[0].clone();
+        let names: [&'static str; 4] = ["a", "b", "c", "d"];
+        account.databases.extend((0..24).map(|n| Database { identifier: names[n % 4], ..one.clone() }));
+        let first = page(&account, None);
+        assert_eq!(first.matches("<DBInstance>").count(), 20);
+        let marker = first.split_once("<Marker>").expect("there are more").1.split_once('<').expect("it is closed").0;
+        let rest = page(&account, Some(marker));
+        assert!(rest.contains("orders-prod") && !rest.contains("<Marker>"), "the last page says so");
+    }
+
+    #[test]
+    fn a_filter_that_is_not_known_finds_nothing() {
+        let account = Account::acme();
+        let filtered = |name: &str, value: &str| {
+            let input = json!({ "Filters.Filter.1.Name": name, "Filters.Filter.1.Values.Value.1": value });
+            let call = Call { account: &account, protocol: Protocol::Query { namespace: "" }, input: &input };
+            call.found(None, |database| Some(database.writer.unwrap_or(database.identifier))).len()
+        };
+        assert_eq!(filtered("engine", "aurora-postgresql"), 1);
+        assert_eq!(filtered("db-instance-id", "orders-prod"), 1);
+        assert_eq!(filtered("colour", "blue"), 0);
+    }
+}

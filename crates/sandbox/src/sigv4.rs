@@ -128,7 +128,8 @@ impl Claim {
             (part(), part(), part(), part(), part())
         else {
             let text = format!(
-                "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '{credential}'"
+                "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got \
+                 '{credential}'"
             );
             return Err(SignatureRefusal::Incomplete(text));
         };
@@ -146,7 +147,8 @@ impl Claim {
             format!("Credential should be scoped with a valid terminator: 'aws4_request', not '{end}'. ")
         } else if !stamp.starts_with(date.as_str()) {
             format!(
-                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}' != '{stamp}'."
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}' != \
+                 '{stamp}'."
             )
         } else {
             return Ok(());

@@ -27,7 +27,8 @@ pub(super) fn describe(automation: &Automation, input: &Describe) -> Result<Valu
     let most = input.max_results.unwrap_or(50);
     if !(1..=50).contains(&most) {
         let text = format!(
-            "1 validation error detected: Value '{most}' at 'maxResults' failed to satisfy constraint: Member must have value less than or equal to 50"
+            "1 validation error detected: Value '{most}' at 'maxResults' failed to satisfy constraint: Member must have \
+             value less than or equal to 50"
         );
         return Err(ApiError::validation(Protocol::Json, text));
     }

@@ -39,7 +39,8 @@ pub(super) fn describe(cloud: &Cloud, input: &Describe) -> Result<Value, ApiErro
     let most = input.max_results.unwrap_or(10);
     if !(5..=50).contains(&most) {
         let text = format!(
-            "1 validation error detected: Value '{most}' at 'maxResults' failed to satisfy constraint: Member must have value between 5 and 50"
+            "1 validation error detected: Value '{most}' at 'maxResults' failed to satisfy constraint: Member must have \
+             value between 5 and 50"
         );
         return Err(ApiError::validation(Protocol::Json, text));
     }

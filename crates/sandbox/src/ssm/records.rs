@@ -73,7 +73,8 @@ pub(super) fn describe(sessions: &Sessions, input: &Describe, now: Timestamp) ->
         "History" => false,
         other => {
             let text = format!(
-                "1 validation error detected: Value '{other}' at 'state' failed to satisfy constraint: Member must satisfy enum value set: [Active, History]"
+                "1 validation error detected: Value '{other}' at 'state' failed to satisfy constraint: Member must satisfy \
+                 enum value set: [Active, History]"
             );
             return Err(ApiError::validation(Protocol::Json, text));
         }
