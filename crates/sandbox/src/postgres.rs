@@ -90,7 +90,7 @@ pub enum PostgresError {
         output: String,
     },
     /// The server did not come up.
-    #[error("PostgreSQL did not start within 30 s: {cause}; its log ends with: {log}")]
+    #[error("PostgreSQL did not start: {cause}; its log ends with: {log}")]
     NotReady {
         /// What the last attempt to log in said.
         cause: QueryError,
@@ -169,7 +169,7 @@ impl Postgres {
         loop {
             match self.execute("postgres", "SELECT").await {
                 Ok(()) => return Ok(()),
-                Err(cause) if Instant::now() >= deadline => {
+                Err(cause) if Instant::now() >= deadline || self.has_died() => {
                     return Err(PostgresError::NotReady { cause, log: self.log_tail() });
                 }
                 Err(_) => tokio::time::sleep(BETWEEN_ATTEMPTS).await,
@@ -177,8 +177,17 @@ impl Postgres {
         }
     }
 
+    /// The server holds its pid file before it says its first word.
+    fn has_died(&self) -> bool {
+        !self.log().is_empty() && !self.folder.path().join("data/postmaster.pid").exists()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     fn log_tail(&self) -> String {
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<_> = log.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }

@@ -37,7 +37,7 @@ const HANDSHAKE_TIMEOUT: SignedDuration = SignedDuration::from_secs(15);
 const RESEND_EVERY: Duration = Duration::from_millis(100);
 /// How long a session that ends waits for its last messages to be acknowledged.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-const LEAST_RECONNECTS: u32 = 5;
+const RECONNECT_ATTEMPTS: u32 = 5;
 
 /// The agent's end of its connection to the service.
 pub(crate) struct Link {
@@ -145,7 +145,7 @@ impl Channel {
                 self.receive(frame).await;
             }
             let mut link = None;
-            for _ in 0..LEAST_RECONNECTS {
+            for _ in 0..RECONNECT_ATTEMPTS {
                 tokio::time::sleep(delay).await;
                 link = connect();
                 if link.is_some() {

@@ -21,6 +21,7 @@ use super::{Shared, Side};
 /// In front of the session's id.
 pub(super) const PATH: &str = "/v1/data-channel/";
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Websocket = WebSocketStream<TcpStream>;
 
@@ -76,16 +77,21 @@ async fn refuse(websocket: &mut Websocket) {
 
 async fn carry(websocket: Websocket, session: &Session, attached: Attached) {
     let Attached { outgoing, cut } = attached;
-    let (sink, stream) = websocket.split();
-    tokio::select! {
-        () = read(stream, session) => {}
-        () = write(sink, outgoing) => {}
-        () = cut.cancelled() => {}
+    let (sink, mut stream) = websocket.split();
+    let said_all = tokio::select! {
+        () = read(&mut stream, session) => false,
+        () = write(sink, outgoing) => true,
+        () = cut.cancelled() => false,
+    };
+    if said_all {
+        // Closing on unread bytes resets the connection, and a reset may overtake the last words.
+        let last_read = cut.run_until_cancelled(read(&mut stream, session));
+        let _ = tokio::time::timeout(CLOSING_TIMEOUT, last_read).await;
     }
     session.detach(Side::Client, &cut);
 }
 
-async fn read(mut stream: SplitStream<Websocket>, session: &Session) {
+async fn read(stream: &mut SplitStream<Websocket>, session: &Session) {
     while let Some(Ok(message)) = stream.next().await {
         match message {
             Message::Binary(frame) => session.arrived(Side::Client, frame).await,
