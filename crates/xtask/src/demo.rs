@@ -67,8 +67,8 @@ fn raise(workspace: &Workspace, teller: &mut Teller) -> Result<Stage, Failure> {
 /// Leaves everything running until somebody presses Ctrl-C; the broom does the rest.
 fn stay(mut stage: Stage) -> Result<(), Failure> {
     println!("\nIt goes on running. In another terminal:\n\n{}", stage.by_hand());
-    println!("  daypass status --watch\n  daypass connect orders-prod -- psql");
-    println!("  daypass request ledger-prod --role read-only --for 2m --reason 'to see it' --wait\n");
+    println!("  daypass status --watch");
+    println!("  daypass connect orders-prod --for 15m --reason 'to look around' -- psql\n");
     println!("Ctrl-C ends it and leaves nothing behind.");
     stage.wait()?;
     stage.clear()

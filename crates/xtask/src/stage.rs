@@ -166,7 +166,9 @@ impl Stage {
     /// What a person types to act in this stage by hand.
     pub(crate) fn by_hand(&self) -> String {
         let lines = home_variables(&self.folder, &self.programs).into_iter();
-        lines.filter(|(name, _)| *name != MARK).map(|(name, value)| format!("  export {name}='{value}'\n")).collect()
+        let set = lines.filter(|(name, _)| name.starts_with("DAYPASS_") && *name != MARK);
+        let set: String = set.map(|(name, value)| format!("  export {name}='{value}'\n")).collect();
+        format!("  export PATH='{}':\"$PATH\"\n{set}", self.programs.display())
     }
 
     /// Waits until the sandbox ends, which it does when somebody ends it.

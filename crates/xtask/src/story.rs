@@ -41,7 +41,7 @@ impl Teller {
         let started = Instant::now();
         let seen = act().inspect_err(|_| println!("{:>2}  {title:<58}  FAILED", self.step))?;
         println!("{:>2}  {title:<58} {:>7.2} s", self.step, started.elapsed().as_secs_f64());
-        seen.lines().for_each(|line| println!("      {line}"));
+        seen.trim_end().lines().for_each(|line| println!("      {line}"));
         Ok(())
     }
 
