@@ -17,7 +17,7 @@ use crate::{
     handshake::{self, AgentVersion, Refusal},
     ids::Ids,
     incoming::{Delivery, Incoming, Receipt},
-    mux::{Bounds, Change, Mux, Read, StreamEnded, StreamId},
+    mux::{Bounds, Change, LATE, Mux, Read, StreamEnded, StreamId},
     outgoing::Outgoing,
 };
 
@@ -229,11 +229,14 @@ impl Channel {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Phase::Greeting { deadline } | Phase::Answered { deadline, .. } = self.phase
-            && deadline <= now
+        if let Phase::Greeting { deadline } | Phase::Answered { deadline, .. } = &mut self.phase
+            && *deadline <= now
         {
-            let seconds = self.config.handshake_timeout.as_secs();
-            return self.end(Event::Failed(Refusal::TimedOut { seconds }));
+            if *deadline + LATE >= now {
+                let seconds = self.config.handshake_timeout.as_secs();
+                return self.end(Event::Failed(Refusal::TimedOut { seconds }));
+            }
+            *deadline = now + self.config.handshake_timeout;
         }
         match self.paused_since {
             None => self.outgoing.handle_timeout(now),

@@ -22,6 +22,9 @@ const LONGEST_FRAME: usize = 32 * 1024;
 /// One stream's turn while others wait, so that a bulk copy does not delay a small query.
 const SHARED_FRAME: usize = 4 * 1024;
 
+/// A timer that comes this late has been held up by a machine that slept, and nothing could be heard meanwhile.
+pub(crate) const LATE: Duration = Duration::from_secs(1);
+
 /// One connection inside a Tunnel. Ids are never used twice in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) u32);
@@ -186,7 +189,8 @@ impl Mux {
         let due: Vec<StreamId> = self.streams.iter().filter(|(_, stream)| is_due(stream)).map(|(id, _)| *id).collect();
         for id in due {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            if stream.unsent.is_empty() {
+            let slept = stream.linger_until.is_some_and(|until| until + LATE < now);
+            if stream.unsent.is_empty() && !slept {
                 Self::end_stream(&mut self.changes, id, stream);
                 self.control.push_back(wire::header(Command::Fin, id.0, 0));
             } else {

@@ -1,6 +1,6 @@
 //! The task behind a Tunnel: one session after the other, as connections ask for them.
 
-use std::{mem, pin::pin, sync::Arc, time::Duration};
+use std::{iter, mem, pin::pin, sync::Arc, time::Duration};
 
 use secrets::Secret;
 use tokio::{
@@ -50,7 +50,7 @@ struct Running {
     session_id: String,
     stream_url: String,
     ready: bool,
-    /// Answered once the handshake is complete.
+    /// Answered once the handshake is complete, or left to the next session.
     waiting: Vec<Request>,
     /// Known already, while the SSM agent is still being told.
     cause: Option<EndCause>,
@@ -79,26 +79,28 @@ impl<S: Sessions> Keeper<S> {
     }
 
     pub(super) async fn keep(self, mut requests: mpsc::Receiver<Request>) {
-        let stop = self.stop.clone();
-        while let Some(Some(request)) = stop.run_until_cancelled(requests.recv()).await {
+        let mut waiting = Vec::new();
+        while !self.stop.is_cancelled() {
+            if waiting.is_empty() {
+                let Some(Some(request)) = self.stop.run_until_cancelled(requests.recv()).await else { return };
+                waiting.push(request);
+            }
             match self.start().await {
                 Ok((mut running, websocket)) => {
-                    running.waiting.push(request);
-                    self.run(running, websocket, &mut requests).await;
+                    running.waiting = mem::take(&mut waiting);
+                    waiting = self.run(running, websocket, &mut requests).await;
                 }
                 Err(error) => {
-                    refuse(request, &error);
-                    while let Ok(request) = requests.try_recv() {
-                        refuse(request, &error);
-                    }
+                    waiting.extend(iter::from_fn(|| requests.try_recv().ok()));
+                    waiting.drain(..).for_each(|request| refuse(request, &error));
                 }
             }
         }
     }
 
+    /// Starting is never given up half-way: AWS would have a session that nobody here knows of.
     async fn start(&self) -> Result<(Running, Websocket), TunnelError> {
-        let started = self.stop.run_until_cancelled(self.sessions.start()).await;
-        let started = started.ok_or(TunnelError::Closed)?.map_err(TunnelError::Start)?;
+        let started = self.sessions.start().await.map_err(TunnelError::Start)?;
         self.tell(TunnelEvent::Started { session_id: started.session_id.clone() });
         let running = Running {
             session: Session::new(self.channel.clone()),
@@ -119,8 +121,13 @@ impl<S: Sessions> Keeper<S> {
         Err(error)
     }
 
-    /// Until the session ends.
-    async fn run(&self, mut running: Running, websocket: Websocket, requests: &mut mpsc::Receiver<Request>) {
+    /// Until the session ends. Gives back the requests that another one can serve.
+    async fn run(
+        &self,
+        mut running: Running,
+        websocket: Websocket,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> Vec<Request> {
         let mut next = Some(websocket);
         let cause = loop {
             let websocket = match next.take() {
@@ -136,7 +143,7 @@ impl<S: Sessions> Keeper<S> {
             }
             running.wait = if since.elapsed() > STABLE { Duration::ZERO } else { longer(running.wait) };
         };
-        self.end(running, cause).await;
+        self.end(running, cause).await
     }
 
     /// Carries bytes until the websocket is lost (`Ok`) or the session has ended.
@@ -267,14 +274,16 @@ impl<S: Sessions> Keeper<S> {
         }
     }
 
-    async fn end(&self, running: Running, cause: EndCause) {
+    async fn end(&self, running: Running, cause: EndCause) -> Vec<Request> {
         running.session.abandon();
-        for request in running.waiting {
-            refuse(request, &TunnelError::Ended(cause.clone()));
+        let mut waiting = running.waiting;
+        if !running.ready || cause == EndCause::Closed {
+            waiting.drain(..).for_each(|request| refuse(request, &TunnelError::Ended(cause.clone())));
         }
         let exists = matches!(cause, EndCause::Closed | EndCause::Refused(_));
         let unterminated = if exists { self.terminate(&running.session_id).await.err() } else { None };
         self.tell(TunnelEvent::Ended { session_id: running.session_id, cause, unterminated });
+        waiting
     }
 
     async fn terminate(&self, session_id: &str) -> Result<(), SessionError> {
@@ -299,10 +308,10 @@ impl Running {
         }
         match request {
             Request::Open(reply) => drop(reply.send(Ok(()))),
-            Request::Connect(reply) => {
-                let gone = TunnelError::Ended(EndCause::Gone);
-                drop(reply.send(self.session.open_stream().ok_or(gone)));
-            }
+            Request::Connect(reply) => match self.session.open_stream() {
+                Some(stream) => drop(reply.send(Ok(stream))),
+                None => self.waiting.push(Request::Connect(reply)),
+            },
         }
     }
 }

@@ -36,7 +36,11 @@ pub(crate) struct Bed {
 impl Bed {
     /// The Target echoes.
     pub(crate) async fn echoing() -> Self {
-        let bed = Self::new(AgentConfig { pacing: false, ..AgentConfig::default() });
+        Self::echoing_with(AgentConfig { pacing: false, ..AgentConfig::default() }).await
+    }
+
+    pub(crate) async fn echoing_with(config: AgentConfig) -> Self {
+        let bed = Self::new(config);
         bed.target(|mut client| async move {
             let (mut from, mut to) = split(&mut client);
             drop(copy(&mut from, &mut to).await);
@@ -72,7 +76,9 @@ impl Bed {
 
     pub(crate) async fn open(&self) -> (Tunnel, Events) {
         let channel = Config { linger: Duration::from_secs(1), ..Config::default() };
-        let (tunnel, events) = self.try_open(TunnelConfig { channel, ..TunnelConfig::default() }).await;
+        // No ping may wake a tunnel that has forgotten a timer.
+        let ping_interval = Duration::from_secs(3600);
+        let (tunnel, events) = self.try_open(TunnelConfig { channel, ping_interval, ..TunnelConfig::default() }).await;
         (tunnel.expect("the data channel is there"), events)
     }
 

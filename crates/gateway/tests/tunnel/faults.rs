@@ -69,6 +69,15 @@ async fn asking_for_a_new_websocket_gives_one_at_once() {
 }
 
 #[tokio::test]
+async fn the_first_bytes_are_repeated_until_the_agent_has_looked_up_its_network() {
+    let port_start_delay = Duration::from_millis(300);
+    let bed = Bed::echoing_with(AgentConfig { pacing: false, port_start_delay, ..AgentConfig::default() }).await;
+    let (tunnel, _events) = bed.open().await;
+    let mut stream = tunnel.connect().await.expect("it is open");
+    assert_eq!(echo(&mut stream, b"early").await, b"early");
+}
+
+#[tokio::test]
 async fn pausing_either_leg_loses_nothing() {
     let bed = Bed::echoing().await;
     let (tunnel, _events) = bed.open().await;
@@ -93,9 +102,8 @@ async fn silence_is_noticed_by_an_unanswered_ping() {
     let (told, mut events) = tokio::sync::mpsc::unbounded_channel();
     let opening = tokio::spawn(gateway::Tunnel::open(bed.sessions.clone(), config, told));
     let broken = loop {
-        match in_time(events.recv()).await.expect("it tells") {
-            TunnelEvent::Broken { cause } => break cause,
-            _ => {}
+        if let TunnelEvent::Broken { cause } = in_time(events.recv()).await.expect("it tells") {
+            break cause;
         }
     };
     assert!(broken.contains("nothing was heard"), "{broken}");

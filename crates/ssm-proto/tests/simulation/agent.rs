@@ -184,3 +184,17 @@ impl Agent {
         self.transmit.push_back(acknowledgement.encode());
     }
 }
+
+/// As the service sends them: one blank for a payload, since an empty one cannot be read.
+pub(crate) fn service_message(message_type: MessageType) -> Bytes {
+    Frame {
+        message_type,
+        sequence_number: 0,
+        flags: 0,
+        message_id: [3; 16],
+        created_at_ms: 1,
+        payload_type: None,
+        payload: Bytes::from_static(b" "),
+    }
+    .encode()
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use agent::Agent;
 use network::{Chance, Network, Weather};
-use ssm_proto::{Channel, Config, Event, Read, StreamId};
+use ssm_proto::{Channel, Config, Event, Read, StreamId, frame::MessageType};
 
 const SEEDS: u64 = 300;
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -35,6 +35,8 @@ struct Run {
     network: Network,
     conversations: Vec<Conversation>,
     next_cut: Instant,
+    next_pause: Instant,
+    sleeps_at: Option<Instant>,
     online_at: Option<Instant>,
     ready: bool,
 }
@@ -64,6 +66,8 @@ impl Run {
             client,
             agent: Agent::new(now, &mut chance),
             next_cut: now + Duration::from_millis(chance.up_to(3000)),
+            next_pause: now + Duration::from_millis(chance.up_to(2000)),
+            sleeps_at: weather.sleeps.then(|| now + Duration::from_millis(chance.up_to(1000))),
             network: Network::new(weather),
             conversations,
             online_at: None,
@@ -86,6 +90,7 @@ impl Run {
 
     fn step(&mut self) {
         self.cut_or_heal();
+        self.pause_or_sleep();
         while let Some(message) = self.network.to_agent.arrive(self.now) {
             self.agent.handle_frame(message, self.now);
         }
@@ -141,11 +146,24 @@ impl Run {
         }
     }
 
+    fn pause_or_sleep(&mut self) {
+        if self.sleeps_at.is_some_and(|at| at <= self.now) {
+            self.sleeps_at = None;
+            self.now += Duration::from_secs(90);
+        }
+        if self.network.weather.pauses && self.now >= self.next_pause {
+            self.next_pause = self.now + Duration::from_millis(500 + self.chance.up_to(5000));
+            let order = [MessageType::PausePublication, MessageType::StartPublication][self.chance.below(2)].clone();
+            self.client.handle_frame(agent::service_message(order), self.now).expect("it is a message");
+        }
+    }
+
     fn advance(&mut self) {
         let client = self.client.poll_timeout().map(|(at, _)| at);
         let events = [client, self.agent.poll_timeout(), self.network.next_arrival(), self.online_at];
         let next = events.into_iter().flatten().min().unwrap_or(self.end);
         let next = if self.network.weather.cuts { next.min(self.next_cut) } else { next };
+        let next = if self.network.weather.pauses { next.min(self.next_pause) } else { next };
         self.now = next.max(self.now + Duration::from_micros(1));
     }
 

@@ -39,6 +39,10 @@ pub(crate) struct Weather {
     loss_per_mille: u64,
     doubling_per_mille: u64,
     pub(crate) cuts: bool,
+    /// The service tells the client to pause, and half the time forgets to tell it to go on.
+    pub(crate) pauses: bool,
+    /// The machine sleeps for a minute and a half.
+    pub(crate) sleeps: bool,
 }
 
 impl Weather {
@@ -49,6 +53,8 @@ impl Weather {
             loss_per_mille: [0, 0, 5, 50][chance.below(4)],
             doubling_per_mille: [0, 20][chance.below(2)],
             cuts: chance.below(2) == 1,
+            pauses: chance.below(3) == 1,
+            sleeps: chance.below(4) == 1,
         }
     }
 }
