@@ -264,7 +264,7 @@ impl Access {
 
     fn close_reason(&self) -> CloseReason {
         match (self.ending, self.who()) {
-            (Ending::Asked { .. } | Ending::Carried, _) => CloseReason::Quitting,
+            (Ending::Asked | Ending::Carried, _) => CloseReason::Quitting,
             (Ending::NotAsked, None) => CloseReason::SignedOut,
             (Ending::NotAsked, Some(_)) => CloseReason::GrantEnded,
         }

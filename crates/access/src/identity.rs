@@ -1,15 +1,10 @@
 //! Who is signed in. When a sign-in ends, by hand or by time, its Gateways close, and its secrets are forgotten as soon as
 //! the last of them is closed: ending an SSM session takes the credentials it was started with.
 
-use std::time::Duration;
-
-use model::{ErrorView, IdentityProviderId, MonoTime, Notice, WallTime};
+use model::{ErrorView, IdentityProviderId, Notice, WallTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{Access, CloseReason, Effect, Refusal, outbox::Errand};
-
-/// How long secrets outlive a sign-in at most.
-const FORGET_WITHIN: Duration = Duration::from_secs(10);
 
 /// A verified person. Requests belong to one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -26,7 +21,8 @@ pub(crate) enum Identity {
     SignedOut {
         /// Why it failed or ended, until the next sign-in.
         cause: Option<ErrorView>,
-        forget_by: Option<MonoTime>,
+        /// Whether secrets are still to be forgotten.
+        forgetting: bool,
     },
     SigningIn {
         identity_provider: IdentityProviderId,
@@ -46,8 +42,8 @@ impl Access {
             Identity::SignedIn { who, .. } => return Err(Refusal::AlreadySignedIn { subject: who.name.clone() }),
             Identity::SigningIn { identity_provider, .. } if *identity_provider == wanted => return Ok(()),
             Identity::SigningIn { .. } => self.cancel_sign_in(),
-            Identity::SignedOut { forget_by: Some(_), .. } => self.forget_secrets(),
-            Identity::SignedOut { forget_by: None, .. } | Identity::Unrestored => {}
+            Identity::SignedOut { forgetting: true, .. } => self.forget_secrets(),
+            Identity::SignedOut { forgetting: false, .. } | Identity::Unrestored => {}
         }
         self.identity = Identity::SigningIn { identity_provider: wanted.clone(), authorize_url: None };
         self.ask(Errand::SignIn, Effect::BeginSignIn { identity_provider: wanted });
@@ -68,7 +64,7 @@ impl Access {
     pub(crate) fn cancel_sign_in(&mut self) {
         if matches!(self.identity, Identity::SigningIn { .. }) {
             self.outbox.abandon(&Errand::SignIn);
-            self.identity = Identity::SignedOut { cause: None, forget_by: None };
+            self.identity = Identity::SignedOut { cause: None, forgetting: false };
             self.emit(Effect::AbandonSignIn);
         }
     }
@@ -105,11 +101,11 @@ impl Access {
             Identity::SignedOut { .. } => {}
             Identity::SigningIn { .. } if asked => {
                 self.outbox.abandon(&Errand::SignIn);
-                self.identity = Identity::SignedOut { cause: Some(cause.clone()), forget_by: None };
+                self.identity = Identity::SignedOut { cause: Some(cause.clone()), forgetting: false };
                 self.outbox.tell(Notice::SignInFailed { cause });
             }
             Identity::SigningIn { .. } => {}
-            Identity::Unrestored => self.identity = Identity::SignedOut { cause: Some(cause), forget_by: None },
+            Identity::Unrestored => self.identity = Identity::SignedOut { cause: Some(cause), forgetting: false },
             Identity::SignedIn { .. } => self.end_sign_in(Some(cause)),
         }
     }
@@ -124,9 +120,7 @@ impl Access {
     }
 
     pub(crate) fn forget_when_closed(&mut self) {
-        if let Identity::SignedOut { forget_by: Some(by), .. } = self.identity
-            && (by <= self.clock.mono() || self.all_gateways_are_closed())
-        {
+        if matches!(self.identity, Identity::SignedOut { forgetting: true, .. }) && self.all_gateways_are_closed() {
             self.forget_secrets();
         }
     }
@@ -153,7 +147,7 @@ impl Access {
 
     fn leave(&mut self, cause: Option<ErrorView>) {
         self.withdraw_person();
-        self.identity = Identity::SignedOut { cause, forget_by: Some(self.clock.mono() + FORGET_WITHIN) };
+        self.identity = Identity::SignedOut { cause, forgetting: true };
     }
 
     /// What the person alone was entitled to stops. Answers that are facts about requests are still heard.
@@ -166,8 +160,8 @@ impl Access {
     }
 
     fn forget_secrets(&mut self) {
-        if let Identity::SignedOut { forget_by, .. } = &mut self.identity {
-            *forget_by = None;
+        if let Identity::SignedOut { forgetting, .. } = &mut self.identity {
+            *forgetting = false;
         }
         self.emit(Effect::ForgetSecrets);
     }

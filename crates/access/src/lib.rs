@@ -25,7 +25,7 @@ mod seeded_ids;
 mod snapshot;
 mod trouble;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use model::{Command, MonoTime, Notice, Now, SecretsKeptIn, TargetId};
 
@@ -44,8 +44,6 @@ use reviews::Reviews;
 use seeded_ids::SeededIds;
 use trouble::Troubles;
 
-/// How long quitting waits for Gateways to close.
-const QUITS_WITHIN: Duration = Duration::from_secs(10);
 /// A smaller change of the measured skew is not worth a write.
 const SKEW_WORTH_SAVING: u32 = 5;
 
@@ -70,7 +68,7 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ending {
     NotAsked,
-    Asked { at_latest: MonoTime },
+    Asked,
     Carried,
 }
 
@@ -263,14 +261,12 @@ impl Access {
     fn quit(&mut self) {
         if self.ending == Ending::NotAsked {
             self.cancel_sign_in();
-            self.ending = Ending::Asked { at_latest: self.clock.mono() + QUITS_WITHIN };
+            self.ending = Ending::Asked;
         }
     }
 
     fn end_when_closed(&mut self) {
-        if let Ending::Asked { at_latest } = self.ending
-            && (at_latest <= self.clock.mono() || self.all_gateways_are_closed())
-        {
+        if self.ending == Ending::Asked && self.all_gateways_are_closed() {
             self.ending = Ending::Carried;
             self.emit(Effect::Quit);
         }

@@ -3,7 +3,7 @@
 use model::{BindingLimit, Gate, LimitKind, MonoTime, RoleName, TargetId};
 
 use crate::{
-    Access, Ending,
+    Access,
     gateways::Gateway,
     grants::Grant,
     identity::{Identity, Subject},
@@ -49,8 +49,7 @@ impl Access {
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = (MonoTime, &'static str)> {
         let sign_in = match &self.identity {
             Identity::SignedIn { expires_at, .. } => Some((self.clock.wake_for(*expires_at), "the sign-in ends")),
-            Identity::SignedOut { forget_by, .. } => forget_by.map(|by| (by, "secrets are forgotten")),
-            Identity::SigningIn { .. } | Identity::Unrestored => None,
+            Identity::SignedOut { .. } | Identity::SigningIn { .. } | Identity::Unrestored => None,
         };
         let terms = self.book.requests.iter().filter_map(Request::grant).filter_map(Grant::term);
         let grants = terms.flat_map(|term| {
@@ -62,10 +61,6 @@ impl Access {
             Gateway::Closing { give_up_at, .. } => Some((*give_up_at, "a gateway does not close")),
             Gateway::Closed { .. } | Gateway::Open(_) | Gateway::Opening { .. } => None,
         });
-        let ending = match self.ending {
-            Ending::Asked { at_latest } => Some((at_latest, "the agent ends")),
-            Ending::Carried | Ending::NotAsked => None,
-        };
-        sign_in.into_iter().chain(grants).chain(gateways).chain(ending)
+        sign_in.into_iter().chain(grants).chain(gateways)
     }
 }

@@ -33,6 +33,15 @@ fn a_grant_ends_on_time_without_a_word_from_the_broker() {
 }
 
 #[test]
+fn a_command_after_the_end_finds_it_ended_also_if_nobody_woke_up() {
+    let mut world = World::granted(READ, "1h");
+    world.now.wall = at(3600);
+    let refusal = world.refused(Command::OpenGateway { target: orders(), role: None });
+    assert_eq!(refusal, Refusal::NotGranted { target: orders(), role: READ });
+    assert_eq!(world.asked(), [], "not even for a moment");
+}
+
+#[test]
 fn the_end_is_written_down() {
     let mut world = World::connected("2m");
     let before = world.saved();

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use model::{
     Command, Decision, EndReason, Gateway, Grant, Identity, Notice, Now, OpeningStep, RoleName, TargetId, WallTime,
 };
-use proptest::{prelude::*, sample::Index};
+use proptest::{prelude::*, sample::Index, test_runner::RngAlgorithm};
 
 use crate::{
     reference::{Asked, Reference, State},
@@ -22,25 +22,42 @@ const READ: RoleName = RoleName::ReadOnly;
 
 #[derive(Clone, Debug)]
 enum Move {
-    Answer { effect: Index, outcome: u8 },
-    Ask(Command),
+    Answer {
+        effect: Index,
+        outcome: u8,
+        recent: bool,
+    },
+    /// So many seconds after anything else looked at the clocks.
+    Ask {
+        late: u64,
+        command: Command,
+    },
     CancelNewest(TargetId),
     Catalog(u8),
     Crash,
-    Pass { seconds: u64 },
-    Restored { person: &'static str, seconds: i64 },
-    SetClock { seconds: i64 },
+    Pass {
+        seconds: u64,
+    },
+    Restored {
+        person: &'static str,
+        seconds: i64,
+    },
+    SetClock {
+        seconds: i64,
+    },
     SignInLost,
-    Skew { seconds: i32 },
+    Skew {
+        seconds: i32,
+    },
     Wait,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn every_history_keeps_the_rules_and_ends_by_itself(seed: [u8; 32], moves in prop::collection::vec(any_move(), 1..80)) {
-        let mut history = History::new(seed);
+    fn every_history_keeps_the_rules_and_ends_by_itself(seed: u8, moves in prop::collection::vec(any_move(), 1..80)) {
+        let mut history = History::new([seed; 32]);
         for next in moves {
             history.step(next);
         }
@@ -48,19 +65,26 @@ proptest! {
     }
 }
 
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1500)
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_algorithm: RngAlgorithm::XorShift,
+        ..ProptestConfig::default()
+    }
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![
-        12 => (any::<Index>(), any::<u8>()).prop_map(|(effect, outcome)| Move::Answer { effect, outcome }),
-        10 => any_command().prop_map(Move::Ask),
+        12 => (any::<Index>(), any::<u8>(), any::<bool>())
+            .prop_map(|(effect, outcome, recent)| Move::Answer { effect, outcome, recent }),
+        10 => (prop_oneof![3 => Just(0), 1 => 0..5000_u64], any_command()).prop_map(|(late, command)| Move::Ask { late, command }),
         1 => any_target().prop_map(Move::CancelNewest),
         1 => (0..4_u8).prop_map(Move::Catalog),
         1 => Just(Move::Crash),
         4 => (0..5000_u64).prop_map(|seconds| Move::Pass { seconds }),
-        4 => (any_person(), -100..80_000_i64).prop_map(|(person, seconds)| Move::Restored { person, seconds }),
+        2 => (any_person(), -100..80_000_i64).prop_map(|(person, seconds)| Move::Restored { person, seconds }),
         1 => (-8000..8000_i64).prop_map(|seconds| Move::SetClock { seconds }),
         1 => Just(Move::SignInLost),
         1 => (-900..900_i32).prop_map(|seconds| Move::Skew { seconds }),
@@ -98,7 +122,7 @@ fn any_target() -> impl Strategy<Value = TargetId> {
 }
 
 fn any_person() -> impl Strategy<Value = &'static str> {
-    prop_oneof![4 => Just("ana@acme.dev"), 1 => Just("ben@acme.dev")]
+    prop_oneof![7 => Just("ana@acme.dev"), 1 => Just("ben@acme.dev")]
 }
 
 /// The Catalog of the tests, and what can become of it.
@@ -116,6 +140,9 @@ struct History {
     access: Access,
     now: Now,
     skew: i32,
+    who: Option<String>,
+    /// Until the latest input: what was due opens before a command takes effect.
+    who_before: Option<String>,
     seed: [u8; 32],
     reference: Reference,
     saved: Saved,
@@ -138,6 +165,8 @@ impl History {
             access: Access::new(seed, now, Saved::default()),
             now,
             skew: 0,
+            who: None,
+            who_before: None,
             seed,
             reference: Reference::default(),
             saved: Saved::default(),
@@ -150,17 +179,19 @@ impl History {
             ends_told: 0,
         };
         history.step(Move::Catalog(3));
+        history.step(Move::Restored { person: "ana@acme.dev", seconds: 40_000 });
         history
     }
 
     fn step(&mut self, next: Move) {
-        let (who, length) = (self.who(), self.log.len());
+        let (who, length) = (self.who.clone(), self.log.len());
         match next {
-            Move::Answer { effect, outcome } if !self.log.is_empty() => {
-                self.answer(effect.index(self.log.len()), outcome)
+            Move::Answer { effect, outcome, recent } if !self.log.is_empty() => {
+                let among = if recent { self.log.len().min(4) } else { self.log.len() };
+                self.answer(self.log.len() - 1 - effect.index(among), outcome);
             }
             Move::Answer { .. } | Move::Wait => self.wait(),
-            Move::Ask(command) => self.ask(command),
+            Move::Ask { late, command } => self.ask(late, command),
             Move::CancelNewest(target) => self.cancel_newest(&target),
             Move::Catalog(which) => self.load(catalogs(which)),
             Move::Crash => self.crash(),
@@ -174,7 +205,7 @@ impl History {
             }
         }
         self.pass(Duration::ZERO);
-        if self.who() != who {
+        if self.who != who {
             self.person_since = length.min(self.log.len());
             if who.is_none() {
                 self.signed_in_since = self.person_since;
@@ -195,8 +226,8 @@ impl History {
     fn pass(&mut self, by: Duration) {
         self.now = Now { mono: self.now.mono + by, wall: self.now.wall + by };
         self.access.handle_timeout(self.now);
-        self.collect();
         self.reference.expire(self.aws_now());
+        self.collect();
     }
 
     fn load(&mut self, entries: Vec<CatalogEntry>) {
@@ -222,15 +253,18 @@ impl History {
     fn cancel_newest(&mut self, target: &TargetId) {
         let newest = self.reference.shown(None, target).next().map(|asked| asked.id.clone());
         if let Some(request) = newest {
-            self.ask(Command::CancelRequest { request });
+            self.ask(0, Command::CancelRequest { request });
         }
     }
 
-    fn ask(&mut self, command: Command) {
-        let (before, effects, who) = (self.access.snapshot(), self.log.len(), self.who());
+    fn ask(&mut self, late: u64, command: Command) {
+        let by = Duration::from_secs(late);
+        self.now = Now { mono: self.now.mono + by, wall: self.now.wall + by };
+        self.reference.expire(self.aws_now());
+        let (before, effects, who) = (self.access.snapshot(), self.log.len(), self.who.clone());
         let outcome = self.access.command(command.clone(), self.now);
         self.collect();
-        if outcome.is_err() {
+        if late == 0 && outcome.is_err() {
             assert_eq!(
                 (self.access.snapshot(), self.log.len()),
                 (before, effects),
@@ -238,6 +272,7 @@ impl History {
             );
         }
         if let Command::OpenGateway { target, role: Some(role) } = &command
+            && self.who == who
             && who.as_ref().is_some_and(|who| self.reference.may_use(who, target, *role))
             && self.live.get(target).is_none_or(|live| live == role)
         {
@@ -263,6 +298,7 @@ impl History {
 
     fn hear(&mut self, id: Option<EffectId>, event: Event) {
         self.access.event(id, event, self.now);
+        self.reference.expire(self.aws_now());
         self.collect();
     }
 
@@ -306,7 +342,7 @@ impl History {
         let (_, effect) = &self.log[at];
         let newer = self.log.iter().skip(at + 1).any(|(_, later)| supersedes(later, effect));
         let of_an_earlier_person = match effect {
-            Effect::WatchRequest { .. } => at < self.person_since || self.who().is_none(),
+            Effect::WatchRequest { .. } => at < self.person_since || self.who.is_none(),
             Effect::EndGrant { .. } | Effect::PlaceRequest { .. } | Effect::WithdrawRequest { .. } => {
                 at < self.signed_in_since
             }
@@ -324,13 +360,14 @@ impl History {
         self.check();
         assert_eq!(self.access.poll_timeout(), None, "nothing is left to end");
         assert_eq!(self.live, BTreeMap::new(), "nothing is left open");
-        assert_eq!(self.who(), None, "nobody is left signed in");
+        assert_eq!(self.who, None, "nobody is left signed in");
     }
 }
 
 /// What is looked at.
 impl History {
     fn collect(&mut self) {
+        self.look_who_is_signed_in();
         while let Some((id, effect)) = self.access.poll_effect() {
             assert!(self.log.last().is_none_or(|(last, _)| *last < id), "ids only grow");
             self.check_effect(&effect);
@@ -339,6 +376,12 @@ impl History {
         while let Some(notice) = self.access.poll_notice() {
             self.check_notice(notice);
         }
+    }
+
+    fn look_who_is_signed_in(&mut self) {
+        let identity = self.access.snapshot().identity;
+        let now = if let Identity::SignedIn { subject, .. } = identity { Some(subject) } else { None };
+        self.who_before = std::mem::replace(&mut self.who, now);
     }
 
     fn check_effect(&mut self, effect: &Effect) {
@@ -354,6 +397,9 @@ impl History {
             }
             Effect::OpenGateway { target, role, fresh_grant } => {
                 assert!(!self.live.contains_key(target), "{target} is open already");
+                let mut persons = self.who.iter().chain(&self.who_before);
+                let may_use = persons.any(|who| self.reference.may_use(who, target, *role));
+                assert!(may_use, "{target} opens as {role} without a right");
                 if *fresh_grant {
                     self.must_be_saved("\"active\"");
                 }
@@ -362,7 +408,7 @@ impl History {
             Effect::CloseGateway { target, .. } => {
                 assert!(self.live.remove(target).is_some(), "{target} is not open");
             }
-            Effect::ForgetSecrets => assert_eq!(self.who(), None, "secrets of a person who is signed in are needed"),
+            Effect::ForgetSecrets => assert_eq!(self.who, None, "secrets of a person who is signed in are needed"),
             _ => {}
         }
     }
@@ -378,7 +424,10 @@ impl History {
                 self.ends_told += 1;
                 return;
             }
-            Notice::RequestApproved { request, .. } => format!("approved {request}"),
+            Notice::RequestApproved { request, expires_at, .. } => {
+                assert!(expires_at > self.now.wall, "what is over is not told as new");
+                format!("approved {request}")
+            }
             Notice::RequestDenied { request, .. }
             | Notice::RequestFailed { request, .. }
             | Notice::RequestLapsed { request, .. } => format!("closed {request}"),
@@ -389,7 +438,7 @@ impl History {
     }
 
     fn check(&mut self) {
-        let (snapshot, who) = (self.access.snapshot(), self.who());
+        let (snapshot, who) = (self.access.snapshot(), &self.who);
         if let Identity::SignedIn { expires_at, .. } = &snapshot.identity {
             assert!(self.now.wall < *expires_at, "a sign-in ends on time");
         }
@@ -413,10 +462,6 @@ impl History {
         if let Some((at, reason)) = self.access.poll_timeout() {
             assert!(at > self.now.mono, "a timer that is due at once would spin: {reason}");
         }
-    }
-
-    fn who(&self) -> Option<String> {
-        if let Identity::SignedIn { subject, .. } = self.access.snapshot().identity { Some(subject) } else { None }
     }
 
     fn aws_now(&self) -> WallTime {
