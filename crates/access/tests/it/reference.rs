@@ -11,8 +11,8 @@ pub(crate) struct Reference {
     pub(crate) requests: Vec<Asked>,
     /// How many Grants are over.
     pub(crate) ended: usize,
-    /// The Roles that nobody has to grant, by Target, for those in the Catalog.
-    pub(crate) standing: BTreeMap<TargetId, Vec<RoleName>>,
+    /// The Catalog: each Role, and whether nobody has to grant it.
+    pub(crate) offered: BTreeMap<TargetId, BTreeMap<RoleName, bool>>,
 }
 
 #[derive(Debug)]
@@ -44,11 +44,14 @@ impl State {
 
 impl Reference {
     pub(crate) fn load(&mut self, entries: &[access::CatalogEntry]) {
-        let standing = |entry: &access::CatalogEntry| {
-            let standing = entry.entitlements.iter().filter(|entitlement| entitlement.gate == Gate::Standing);
-            (entry.target.id.clone(), standing.map(|entitlement| entitlement.role).collect())
+        let roles = |entry: &access::CatalogEntry| {
+            entry
+                .entitlements
+                .iter()
+                .map(|entitlement| (entitlement.role, entitlement.gate == Gate::Standing))
+                .collect()
         };
-        self.standing = entries.iter().map(standing).collect();
+        self.offered = entries.iter().map(|entry| (entry.target.id.clone(), roles(entry))).collect();
     }
 
     pub(crate) fn expire(&mut self, aws_now: WallTime) {
@@ -115,14 +118,14 @@ impl Reference {
     }
 
     pub(crate) fn may_use(&self, who: &str, target: &TargetId, role: RoleName) -> bool {
-        let known = self.standing.get(target);
+        let standing = self.offered.get(target).and_then(|roles| roles.get(&role));
         let granted = self.requests.iter().any(|asked| {
             asked.asker == who
                 && asked.target == *target
                 && asked.role == role
                 && matches!(asked.state, State::Active { .. })
         });
-        known.is_some_and(|standing| standing.contains(&role) || granted)
+        standing.is_some_and(|standing| *standing || granted)
     }
 
     /// The requests that a view of the Target shows, newest first.
