@@ -29,8 +29,8 @@ pub(crate) enum Wording {
 }
 
 /// Does it; what is refused is told in a notification, since a menu cannot say anything.
-pub(crate) async fn carry_out(app: &AppHandle, action: Action) {
-    if let Err(refusal) = try_carry_out(app, action).await {
+pub(crate) async fn carry_out(app: AppHandle, action: Action) {
+    if let Err(refusal) = try_carry_out(&app, action).await {
         notifications::tell_failure(&refusal).await;
     }
 }

@@ -15,11 +15,16 @@ mod start;
 mod tray;
 mod window;
 
-use tauri::{AppHandle, Manager, RunEvent};
-
-pub use options::Options;
+use action::Action;
+use model::{Command, ErrorView};
+pub use options::{Options, SecretsPlace};
 use shell::Shell;
 pub use start::StartFailure;
+use tauri::{
+    AppHandle, Manager as _, RunEvent,
+    async_runtime::{block_on, spawn},
+};
+use tray::host::Host;
 
 /// Runs until the person quits.
 ///
@@ -34,30 +39,55 @@ pub fn run(options: &Options) -> Result<(), StartFailure> {
         .invoke_handler(invoke_handler)
         .build(tauri::generate_context!())?;
     bindings.mount_events(&app);
-    begin(app.handle(), options)?;
-    app.run(|_app, event| match event {
-        // A window that is closed is destroyed; the tray goes on.
-        RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),
-        _ => {}
+    let stays = begin(app.handle(), options)?;
+    app.run(move |app, event| {
+        // A window that is closed is destroyed; what else is there goes on.
+        if let RunEvent::ExitRequested { code: None, api, .. } = event {
+            api.prevent_exit();
+            if stays == Stays::WhileTheWindowIsOpen {
+                spawn(action::carry_out(app.clone(), Action::Ask(Command::Quit)));
+            }
+        }
     });
     Ok(())
 }
 
-fn begin(app: &AppHandle, options: &Options) -> Result<(), StartFailure> {
-    let agent = match tauri::async_runtime::block_on(start::start_agent(options)) {
+/// What keeps the program reachable.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stays {
+    /// The tray, or a second start that wakes the first.
+    UntilQuit,
+    /// Nothing but its window.
+    WhileTheWindowIsOpen,
+}
+
+fn begin(app: &AppHandle, options: &Options) -> Result<Stays, StartFailure> {
+    let agent = match block_on(start::start_agent(options)) {
         Ok(agent) => agent,
         Err(failure) => {
-            tauri::async_runtime::block_on(notifications::tell_failure(&failure.view()));
+            block_on(notifications::tell_failure(&failure.view()));
             return Err(failure);
         }
     };
     app.manage(Shell::new(agent.clone()));
     let in_tray = tray::show(app, &agent.snapshots().borrow());
-    tauri::async_runtime::spawn(shell::follow(app.clone(), agent));
-    if options.window || !in_tray {
+    let host = block_on(tray::host::find());
+    spawn(shell::follow(app.clone(), agent));
+    let seen = in_tray && host == Host::Present;
+    if options.window || !seen {
         window::show(app, None);
     }
-    Ok(())
+    if seen {
+        return Ok(Stays::UntilQuit);
+    }
+    spawn(async { notifications::tell_failure(&no_tray()).await });
+    let can_be_woken = host != Host::NoBus && options.data_dir.is_none();
+    Ok(if can_be_woken { Stays::UntilQuit } else { Stays::WhileTheWindowIsOpen })
+}
+
+fn no_tray() -> ErrorView {
+    let hint = "use the window; on GNOME the AppIndicator extension brings tray icons back";
+    ErrorView::new("no-tray", "this desktop shows no tray icons", hint)
 }
 
 fn with_plugins(builder: tauri::Builder<tauri::Wry>, options: &Options) -> tauri::Builder<tauri::Wry> {

@@ -26,7 +26,7 @@ pub(crate) fn tell(app: &AppHandle, notice: &Notice) {
     let (app, telling) = (app.clone(), telling(notice));
     tauri::async_runtime::spawn(async move {
         if let Some(action) = show(telling).await {
-            action::carry_out(&app, action).await;
+            action::carry_out(app, action).await;
         }
     });
 }

@@ -96,7 +96,7 @@ pub(crate) async fn follow(app: AppHandle, agent: Handle) {
 }
 
 async fn leave(app: AppHandle) {
-    action::carry_out(&app, action::Action::Ask(Command::Quit)).await;
+    action::carry_out(app.clone(), action::Action::Ask(Command::Quit)).await;
     tokio::time::sleep(FAREWELL).await;
     tracing::warn!("gateways did not close in time");
     app.exit(1);

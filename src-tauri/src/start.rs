@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use agent::{Agent, AgentConfig, Clock, Handle, KeepSecrets, Places, StartError, Stay};
 use model::ErrorView;
 
-use crate::Options;
+use crate::{Options, options::SecretsPlace};
 
 /// Why the shell does not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,10 @@ pub(crate) fn check_display() -> Result<(), StartFailure> {
 /// Becomes the one owner of state for this user.
 pub(crate) async fn start_agent(options: &Options) -> Result<Handle, StartFailure> {
     let places = Places::find(options.data_dir.as_deref(), options.catalog.as_deref())?;
-    let config =
-        AgentConfig { places, secrets: KeepSecrets::InKeychain, clock: Clock::system(), stay: Stay::UntilQuit };
+    let secrets = match options.secrets {
+        SecretsPlace::Keychain => KeepSecrets::InKeychain,
+        SecretsPlace::Memory => KeepSecrets::InMemory,
+    };
+    let config = AgentConfig { places, secrets, clock: Clock::System, stay: Stay::UntilQuit };
     Ok(Agent::start(config).await?)
 }

@@ -1,5 +1,6 @@
 //! The tray icon and its menu, rendered from the plain value in [`menu`].
 
+pub(crate) mod host;
 pub(crate) mod menu;
 #[cfg(test)]
 mod menu_tests;
@@ -135,8 +136,7 @@ fn clicked(app: &AppHandle, name: &str) {
     let mut actions = Vec::new();
     collect_actions(&entries, &mut actions);
     if let Some(action) = actions.into_iter().find(|action| id(action) == name).cloned() {
-        let app = app.clone();
-        tauri::async_runtime::spawn(async move { action::carry_out(&app, action).await });
+        tauri::async_runtime::spawn(action::carry_out(app.clone(), action));
     }
 }
 

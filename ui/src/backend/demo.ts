@@ -190,7 +190,7 @@ function scene(name: string): Snapshot {
     identity: signedIn, identityProviders: [{ id: "acme", name: "Acme" }], targets: quiet(), reviews: [],
     secretsKeptIn: { kind: "keychain" }, clockSkewSeconds: 0, warnings: [],
   };
-  if (name === "signed-out") return { ...base, identity: { state: "signed-out" } };
+  if (name === "signed-out") return { ...base, identity: { state: "signed-out", cause: null } };
   if (name === "signed-in") return base;
   return {
     ...base,

@@ -1,0 +1,99 @@
+//! The whole main job from the tray's menu alone.
+
+use std::process::Stdio;
+
+use ipc::{Client, SocketPath};
+use model::{Command, RoleName, TargetId};
+
+use crate::{
+    clipboard::Copied,
+    desk::{Desk, in_time},
+    notifier::Notifier,
+    panel::{Menu, Panel},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_the_tray_one_signs_in_connects_queries_disconnects_and_quits() {
+    let desk = Desk::new().await;
+    let panel = Panel::on(&desk.bus).await;
+    let _notifier = Notifier::on(&desk.bus).await;
+    let (sandbox, catalog) = desk.sandbox().await;
+    let mut daypass = desk.daypass(&catalog).spawn().expect("it was just built");
+    let menu = panel.menu().await;
+    signs_in(&desk, &menu).await;
+
+    menu.click("○ billing-staging").await;
+    let row = menu.line("● billing-staging · read-only").await;
+    let copied = Copied::next_on(&desk.display);
+    menu.click_on(row.find("Copy connection string").expect("it is connected")).await;
+    assert_eq!(orders(&desk, &copied.text().await).await, "t", "the copied string leads to the rows");
+
+    menu.click("Disconnect").await;
+    menu.line("○ billing-staging").await;
+    assert_eq!(sandbox.open_sessions(), Vec::<String>::new(), "the tunnel's session is ended");
+
+    menu.click("Quit").await;
+    let ended = in_time("the end", daypass.wait()).await.expect("it can be waited for");
+    assert_eq!(ended.code(), Some(0));
+    assert!(!socket(&desk).as_path().exists(), "no socket is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_granted_access_counts_down_in_the_open_menu_and_is_told() {
+    let desk = Desk::new().await;
+    let panel = Panel::on(&desk.bus).await;
+    let mut notifier = Notifier::on(&desk.bus).await;
+    let (_sandbox, catalog) = desk.sandbox().await;
+    let _daypass = desk.daypass(&catalog).spawn().expect("it was just built");
+    let menu = panel.menu().await;
+    signs_in(&desk, &menu).await;
+    menu.line("◌ orders-prod · request access…").await;
+
+    asks_for_two_minutes(&desk).await;
+    let told = notifier.tells("Access to orders-prod approved").await;
+    assert!(told.body.starts_with("read-only until "), "{told:?}");
+    notifier.click(&told, "Connect").await;
+    let before = menu.line("● orders-prod · read-only · 1 min").await;
+    let changed = |line: &crate::panel::Line| line.label.starts_with("● orders-prod") && line.label != before.label;
+    let after =
+        menu.shows("the next second", |menu| menu.find("● orders-prod").filter(|line| changed(line)).cloned()).await;
+    assert!(after.is(&before), "the line is kept and only its words change: {before:?} {after:?}");
+
+    menu.click_on(after.find("Give access back").expect("it is granted")).await;
+    menu.line("◌ orders-prod · request access…").await;
+}
+
+async fn signs_in(desk: &Desk, menu: &Menu<'_>) {
+    menu.line("Not signed in").await;
+    desk.browser_signs_in_as("ana");
+    menu.click("Sign in at Acme (sandbox)").await;
+    menu.line("ana@acme.dev · Acme (sandbox) · ").await;
+}
+
+async fn asks_for_two_minutes(desk: &Desk) {
+    let mut agent = Client::connect(&socket(desk)).await.expect("the desktop is the agent");
+    let ask = Command::RequestAccess {
+        target: TargetId::new("orders-prod").expect("a valid name"),
+        role: RoleName::ReadOnly,
+        duration: "2m".parse().expect("a duration"),
+        justification: "INC-42 stuck batch".to_owned(),
+        ticket: None,
+        connect_when_approved: false,
+    };
+    agent.command(ask).await.expect("it is offered");
+}
+
+/// Whether psql finds orders there.
+async fn orders(desk: &Desk, url: &str) -> String {
+    let mut psql = desk.command("psql");
+    psql.args(["-X", "-At", "-c", "SELECT count(*) > 0 FROM orders", url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = in_time("psql", psql.output()).await.expect("psql is installed");
+    assert!(output.status.success(), "psql must accept {url}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn socket(desk: &Desk) -> SocketPath {
+    SocketPath::find(Some(&desk.data_dir()))
+}
