@@ -108,6 +108,24 @@ impl AwsError {
         ErrorView::new(self.code(), self.to_string(), self.hint())
     }
 
+    /// Whether the same call may succeed later with nothing done about it.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        const TRANSIENT: [&str; 4] =
+            ["IDPCommunicationError", "InternalFailure", "InternalServerError", "ServiceUnavailable"];
+        match self {
+            Self::Throttled { .. } | Self::Unreachable { .. } | Self::WrongAnswer { .. } => true,
+            Self::Rejected { code, .. } => TRANSIENT.iter().any(|transient| code.starts_with(transient)),
+            Self::ClockSkewed { .. }
+            | Self::CredentialsExpired { .. }
+            | Self::CredentialsUnknown { .. }
+            | Self::NotAuthorized { .. }
+            | Self::NotFound { .. }
+            | Self::PlainEndpoint { .. }
+            | Self::TargetNotConnected { .. } => false,
+        }
+    }
+
     /// Whether AWS refused with an error code that begins with `code`.
     pub(crate) fn is_rejected_with(&self, code: &str) -> bool {
         matches!(self, Self::Rejected { code: actual, .. } if actual.starts_with(code))
@@ -181,6 +199,9 @@ fn rejection_hint(code: &str, message: &str) -> &'static str {
             "Sign in again; if it stays, ask the administrator of the identity provider"
         }
         "IDPCommunicationError" => "Try again in a minute: AWS could not reach the identity provider",
+        code if code.starts_with("InternalServerError") || code.starts_with("ServiceUnavailable") => {
+            "Try again in a few minutes: AWS itself has a problem"
+        }
         "ValidationError" if message.contains("MaxSessionDuration") => {
             "Ask the administrator to raise the role's maximum session duration"
         }

@@ -109,11 +109,8 @@ impl BrokerError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Aws(AwsError::Throttled { .. } | AwsError::Unreachable { .. } | AwsError::WrongAnswer { .. }) => true,
-            Self::Aws(AwsError::Rejected { code, .. }) => {
-                code.starts_with("InternalServerError") || code == "ServiceUnavailable"
-            }
-            Self::AnsweredAlready { .. } | Self::Aws(_) | Self::StrangeRunbook { .. } => false,
+            Self::Aws(error) => error.is_transient(),
+            Self::AnsweredAlready { .. } | Self::StrangeRunbook { .. } => false,
         }
     }
 }

@@ -234,3 +234,17 @@ async fn scopes_a_provider_does_not_list_are_not_asked_for() {
         assert!(pending.authorize_url.contains(&format!("scope={scope}&")), "{}", pending.authorize_url);
     }
 }
+
+#[tokio::test]
+async fn every_step_can_run_in_a_task_of_its_own() {
+    let provider = Provider::start(Quirks::default()).await;
+    let oidc = provider.oidc();
+    let steps = tokio::spawn(async move {
+        let pending = oidc.begin().await.expect("it is there");
+        let old = "canary".into();
+        drop(tokio::spawn(pending.finish()));
+        oidc.revoke(&old).await.expect("the provider takes it");
+        oidc.refresh("ana@acme.dev", &old).await.expect("all is right").subject
+    });
+    assert_eq!(steps.await.expect("nothing panics"), "ana@acme.dev");
+}
