@@ -87,8 +87,10 @@ fn tests(workspace: &Workspace) -> Check {
     Check { name: "tests", command: Ok(workspace.cargo(runner)) }
 }
 
+/// The examples go along so that features are chosen as clippy chose them; without them every library is checked again.
 fn documentation(workspace: &Workspace) -> Check {
-    let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+    let documented = ["--lib", "--examples", "--no-deps", "--document-private-items", "--quiet"];
+    let mut command = workspace.cargo(&[&["doc", "--workspace"], &documented[..]].concat());
     command.env("RUSTDOCFLAGS", "-D warnings");
     Check { name: "documentation", command: Ok(command) }
 }
