@@ -42,14 +42,18 @@ impl Owner {
     pub(crate) async fn new(config: &AgentConfig, state: StateFile) -> (Handle, Self) {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).expect("the operating system gives randomness");
-        let access = Access::new(seed, config.clock.now(), state.state().saved.clone());
+        let mut access = Access::new(seed, config.clock.now(), state.state().saved.clone());
         let (report, events) = mpsc::channel(QUEUE);
         let (commands, asked) = mpsc::channel(QUEUE);
+        let shared = Arc::new(Shared::new(config, state.state().ports.clone()).await);
+        let world = World::new(Arc::clone(&shared), report);
+        // The first guest already finds what is known at the start.
+        for known in world.start().await {
+            access.event(None, known, config.clock.now());
+        }
         let (snapshots, latest) = watch::channel(Arc::new(access.snapshot()));
         let (notices, _) = broadcast::channel(QUEUE);
         let (stopped, has_stopped) = watch::channel(false);
-        let shared = Arc::new(Shared::new(config, state.state().ports.clone()).await);
-        let world = World::new(Arc::clone(&shared), report);
         let handle =
             Handle { commands, snapshots: latest, notices: notices.clone(), doctor: shared, stopped: has_stopped };
         let clock = config.clock.clone();
@@ -72,7 +76,6 @@ impl Owner {
 
     /// Runs until a [`model::Command::Quit`] was carried out.
     pub(crate) async fn run(mut self) {
-        self.world.start().await;
         loop {
             while let Some((id, effect)) = self.access.poll_effect() {
                 if matches!(effect, Effect::Quit) {

@@ -10,14 +10,17 @@ pub struct ErrorView {
     pub code: String,
     /// The input and the cause in one sentence, without a full stop.
     pub message: String,
-    /// The next step in one sentence, without a full stop.
+    /// The next step: a sentence that begins with a capital, without a full stop.
     pub hint: String,
 }
 
 impl ErrorView {
-    /// Puts the three together.
+    /// Puts the three together; the hint's first letter is made a capital.
     pub fn new(code: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), hint: hint.into() }
+        let hint: String = hint.into();
+        let mut letters = hint.chars();
+        let hint = letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
+        Self { code: code.into(), message: message.into(), hint }
     }
 }
 

@@ -158,15 +158,13 @@ impl World {
         Self { shared, events, sign_in: None, reviews: None, watches: BTreeMap::new(), gateways: BTreeMap::new() }
     }
 
-    /// Says what is known at the start: the Catalog, where secrets are kept, who is still signed in.
-    pub(crate) async fn start(&mut self) {
-        let mut known =
-            vec![self.shared.read_catalog(), Event::SecretsKept { kept_in: self.shared.identity.kept_in().clone() }];
-        known.extend(self.shared.identity.restore(&self.shared).await);
-        for event in known {
-            let _ended = self.events.send(Reported::unasked(event)).await;
-        }
+    /// What is known at the start: the Catalog, where secrets are kept, who is still signed in.
+    pub(crate) async fn start(&self) -> Vec<Event> {
         tokio::spawn(report_skew(self.shared.skew.watch(), self.events.clone()));
+        let kept_in = self.shared.identity.kept_in().clone();
+        let mut known = vec![self.shared.read_catalog(), Event::SecretsKept { kept_in }];
+        known.extend(self.shared.identity.restore(&self.shared).await);
+        known
     }
 
     /// The ports given so far.

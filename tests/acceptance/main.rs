@@ -1,0 +1,7 @@
+//! Acceptance: black box over the built `daypass`, `daypass-desktop` and `daypass-sandbox`, one module for each user story.
+
+mod bad_input;
+mod environment;
+mod review;
+mod story;
+mod world;
