@@ -6,16 +6,15 @@ use std::{
     time::Duration,
 };
 
-use access::{Access, CatalogEntry, Effect, EffectId, Event, Progress, Saved};
+use access::{Access, CatalogEntry, Effect, EffectId, Event, Saved};
 use jiff::SignedDuration;
-use model::{
-    Command, Decision, EndReason, Gateway, Grant, Identity, Notice, Now, OpeningStep, RoleName, TargetId, WallTime,
-};
+use model::{Command, Decision, Gateway, Grant, Identity, Notice, Now, RoleName, TargetId, WallTime};
 use proptest::{prelude::*, sample::Index, test_runner::RngAlgorithm};
 
 use crate::{
+    answers::{answer_to, is_answered_once, later, signed_in_as, supersedes},
     reference::{Asked, Reference, State},
-    world::{acme, billing, catalog, connection, entitlement, length, on_request, orders, review, start, trouble},
+    world::{acme, billing, catalog, entitlement, length, on_request, orders, start, trouble},
 };
 
 const READ: RoleName = RoleName::ReadOnly;
@@ -196,7 +195,7 @@ impl History {
             Move::Catalog(which) => self.load(catalogs(which)),
             Move::Crash => self.crash(),
             Move::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
-            Move::Restored { person, seconds } => self.hear(None, signed_in(person, later(self.aws_now(), seconds))),
+            Move::Restored { person, seconds } => self.hear(None, signed_in_as(person, later(self.aws_now(), seconds))),
             Move::SetClock { seconds } => self.now.wall = self.now.wall.shifted(SignedDuration::from_secs(seconds)),
             Move::SignInLost => self.hear(None, Event::SignInFailed { cause: trouble("refresh-token-expired") }),
             Move::Skew { seconds } => {
@@ -333,7 +332,24 @@ impl History {
             }
             Event::RequestProgressed { request, progress } => self.reference.progress(request, progress),
             Event::RequestRefused { request, .. } => self.reference.close(request),
-            _ => {}
+            Event::CatalogLoaded { .. }
+            | Event::CatalogUnreadable { .. }
+            | Event::ClockSkewMeasured { .. }
+            | Event::ConnectionsChanged { .. }
+            | Event::GatewayBroke { .. }
+            | Event::GatewayClosed { .. }
+            | Event::GatewayHealed { .. }
+            | Event::GatewayOpened { .. }
+            | Event::GatewayStepped { .. }
+            | Event::ReleaseFailed { .. }
+            | Event::RequestPlaced { .. }
+            | Event::ReviewRefused { .. }
+            | Event::ReviewSubmitted { .. }
+            | Event::ReviewsListed { .. }
+            | Event::SecretsKept { .. }
+            | Event::SignedIn { .. }
+            | Event::SignInFailed { .. }
+            | Event::SignInStarted { .. } => {}
         }
     }
 
@@ -346,7 +362,15 @@ impl History {
             Effect::EndGrant { .. } | Effect::PlaceRequest { .. } | Effect::WithdrawRequest { .. } => {
                 at < self.signed_in_since
             }
-            _ => false,
+            Effect::AbandonSignIn
+            | Effect::BeginSignIn { .. }
+            | Effect::CloseGateway { .. }
+            | Effect::ForgetSecrets
+            | Effect::OpenGateway { .. }
+            | Effect::Quit
+            | Effect::Save { .. }
+            | Effect::SubmitReview { .. }
+            | Effect::WatchReviews { .. } => false,
         };
         newer || of_an_earlier_person
     }
@@ -409,7 +433,11 @@ impl History {
                 assert!(self.live.remove(target).is_some(), "{target} is not open");
             }
             Effect::ForgetSecrets => assert_eq!(self.who, None, "secrets of a person who is signed in are needed"),
-            _ => {}
+            Effect::AbandonSignIn
+            | Effect::BeginSignIn { .. }
+            | Effect::Quit
+            | Effect::SubmitReview { .. }
+            | Effect::WatchReviews { .. } => {}
         }
     }
 
@@ -432,7 +460,11 @@ impl History {
             | Notice::RequestFailed { request, .. }
             | Notice::RequestLapsed { request, .. } => format!("closed {request}"),
             Notice::ReviewWanted { review } => format!("review {}", review.broker_ref),
-            _ => return,
+            Notice::EndsSoon { .. }
+            | Notice::GatewayBroken { .. }
+            | Notice::GatewayFailed { .. }
+            | Notice::SignInFailed { .. }
+            | Notice::SignInNeeded { .. } => return,
         };
         assert!(self.told.insert(once.clone()), "{once} is told twice");
     }
@@ -481,105 +513,5 @@ fn role_of(gateway: &Gateway) -> Option<RoleName> {
     match gateway {
         Gateway::Broken { role, .. } | Gateway::Open { role, .. } | Gateway::Opening { role, .. } => Some(*role),
         Gateway::Closed { .. } => None,
-    }
-}
-
-fn later(from: WallTime, seconds: i64) -> WallTime {
-    from.shifted(SignedDuration::from_secs(seconds))
-}
-
-fn signed_in(person: &str, expires_at: WallTime) -> Event {
-    Event::SignedIn { identity_provider: acme().id, subject: person.to_owned(), expires_at }
-}
-
-fn is_answered_once(effect: &Effect) -> bool {
-    matches!(
-        effect,
-        Effect::CloseGateway { .. }
-            | Effect::EndGrant { .. }
-            | Effect::PlaceRequest { .. }
-            | Effect::SubmitReview { .. }
-            | Effect::WithdrawRequest { .. }
-    )
-}
-
-/// Whether nobody waits for the earlier effect once the later one was asked for.
-fn supersedes(later: &Effect, earlier: &Effect) -> bool {
-    match (later, earlier) {
-        (
-            Effect::OpenGateway { target, .. } | Effect::CloseGateway { target, .. },
-            Effect::OpenGateway { target: before, .. } | Effect::CloseGateway { target: before, .. },
-        ) => target == before,
-        (Effect::PlaceRequest { request }, Effect::PlaceRequest { request: before }) => request.id == before.id,
-        (Effect::EndGrant { request, .. }, Effect::EndGrant { request: before, .. })
-        | (Effect::WatchRequest { request, .. }, Effect::WatchRequest { request: before, .. })
-        | (Effect::WithdrawRequest { request, .. }, Effect::WithdrawRequest { request: before, .. }) => {
-            request == before
-        }
-        (Effect::AbandonSignIn | Effect::BeginSignIn { .. }, Effect::BeginSignIn { .. })
-        | (Effect::ForgetSecrets, Effect::BeginSignIn { .. } | Effect::WatchReviews { .. })
-        | (Effect::WatchReviews { .. }, Effect::WatchReviews { .. }) => true,
-        _ => false,
-    }
-}
-
-fn answer_to(effect: &Effect, outcome: u8, now: WallTime) -> Option<Event> {
-    let cause = trouble("refused");
-    Some(match effect {
-        Effect::BeginSignIn { .. } => match outcome % 6 {
-            0 => Event::SignInFailed { cause },
-            1 => Event::SignInStarted { authorize_url: "https://id.acme.dev".to_owned() },
-            _ => signed_in("ana@acme.dev", later(now, 40_000)),
-        },
-        Effect::CloseGateway { target, .. } => Event::GatewayClosed { target: target.clone() },
-        Effect::EndGrant { request, .. } => match outcome % 3 {
-            0 => Event::ReleaseFailed { request: request.clone(), cause },
-            _ => Event::GrantReleased { request: request.clone() },
-        },
-        Effect::OpenGateway { target, .. } => gateway_event(target.clone(), outcome),
-        Effect::PlaceRequest { request } => {
-            let (request, broker_ref) = (request.id.clone(), format!("exec-{}", request.id));
-            match outcome % 8 {
-                0 => Event::RequestRefused { request, cause },
-                _ => Event::RequestPlaced { request, broker_ref, lapses_at: Some(later(now, 3600)) },
-            }
-        }
-        Effect::SubmitReview { broker_ref, .. } => Event::ReviewSubmitted { broker_ref: broker_ref.clone() },
-        Effect::WatchRequest { request, .. } => {
-            Event::RequestProgressed { request: request.clone(), progress: progress(outcome, now) }
-        }
-        Effect::WatchReviews { .. } => {
-            Event::ReviewsListed { reviews: vec![review("exec-7", false), review("exec-8", true)] }
-        }
-        Effect::WithdrawRequest { request, .. } => Event::ReleaseFailed { request: request.clone(), cause },
-        Effect::AbandonSignIn | Effect::ForgetSecrets | Effect::Quit | Effect::Save { .. } => return None,
-    })
-}
-
-fn gateway_event(target: TargetId, outcome: u8) -> Event {
-    match outcome % 8 {
-        0 => Event::GatewayFailed { target, cause: trouble("port-in-use") },
-        1 => Event::GatewayStepped { target, step: OpeningStep::OpenTunnel, done: None },
-        2 => Event::GatewayBroke { target, cause: trouble("network-changed") },
-        3 => Event::GatewayHealed { target },
-        4 => Event::ConnectionsChanged { target, connections: 2 },
-        5 => Event::GatewayClosed { target },
-        _ => Event::GatewayOpened { target, connection: connection() },
-    }
-}
-
-fn progress(outcome: u8, now: WallTime) -> Progress {
-    let by = Some("eva".to_owned());
-    match outcome % 16 {
-        0 => Progress::Approved { by },
-        1 => Progress::Denied { by, comment: None },
-        2 => Progress::Cancelled,
-        3 => Progress::Lapsed,
-        4 => Progress::Failed { cause: trouble("runbook-failed") },
-        5 => Progress::Ended { reason: EndReason::Expired },
-        6 => Progress::Ended { reason: EndReason::Revoked },
-        7 => Progress::Granted { by, expires_at: later(now, -5) },
-        8 | 9 => Progress::Granted { by, expires_at: later(now, 120) },
-        _ => Progress::Granted { by, expires_at: later(now, 100 * i64::from(outcome)) },
     }
 }

@@ -1,5 +1,6 @@
 //! `Access` from outside: one behaviour a test, then random histories against a reference.
 
+mod answers;
 mod gateways;
 mod grants;
 mod histories;
