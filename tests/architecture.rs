@@ -48,7 +48,6 @@ const IMPURE: &[&str] = &[
     "socket2",
     "tauri",
     "tokio",
-    "uuid",
 ];
 
 const LONGEST_FILE: usize = 700;
@@ -135,6 +134,8 @@ fn no_file_is_too_long_to_be_read() {
     let sources = ["crates", "src-tauri", "tests", "ui/src"]
         .into_iter()
         .flat_map(|folder| files(folder, &["rs", "ts", "svelte"]));
+    // Written by a test of the desktop shell, read by nobody.
+    let sources = sources.filter(|path| !path.ends_with("ui/src/backend/bindings.ts"));
     let lengths: BTreeMap<PathBuf, usize> = sources.map(|path| (path.clone(), read(&path).lines().count())).collect();
     assert!(lengths.len() > 50, "the folders are where this test looks for them");
     let long: BTreeMap<_, _> = lengths.into_iter().filter(|(_, length)| *length > LONGEST_FILE).collect();
