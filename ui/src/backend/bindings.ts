@@ -12,14 +12,14 @@ export const commands = {
 	/**  Opens the identity provider's page once more. */
 	openSignInPage: () => typedError<null, ErrorView>(__TAURI_INVOKE("open_sign_in_page")),
 	/**  Asks the agent for something. */
-	sendCommand: (command: Command_Deserialize) => typedError<null, ErrorView>(__TAURI_INVOKE("send_command", { command })),
+	sendCommand: (command: Command) => typedError<null, ErrorView>(__TAURI_INVOKE("send_command", { command })),
 	/**  What is true now. */
-	snapshot: () => __TAURI_INVOKE<Snapshot_Serialize>("snapshot"),
+	snapshot: () => __TAURI_INVOKE<Snapshot>("snapshot"),
 };
 
 /** Events */
 export const events = {
-	snapshotChanged: makeEvent<SnapshotChanged_Serialize, SnapshotChanged_Deserialize>("snapshot-changed"),
+	snapshotChanged: makeEvent<SnapshotChanged, SnapshotChanged>("snapshot-changed"),
 	targetShown: makeEvent<TargetShown, TargetShown>("target-shown"),
 };
 
@@ -28,30 +28,7 @@ export const events = {
 export type AccessDuration = string;
 
 /**  A person's ask for one Role on one Target. */
-export type AccessRequest = AccessRequest_Serialize | AccessRequest_Deserialize;
-
-/**  A person's ask for one Role on one Target. */
-export type AccessRequest_Deserialize = {
-	/**  Made before the broker hears of it. */
-	id: RequestId,
-	/**  Which database. */
-	target: TargetId,
-	/**  Which Role. */
-	role: RoleName,
-	/**  For how long, from the moment of approval. */
-	duration: AccessDuration,
-	/**  Why. */
-	justification: string,
-	/**  Where the work is tracked. */
-	ticket?: string | null,
-	/**  When the person asked. */
-	requestedAt: WallTime,
-	/**  What became of it. */
-	state: RequestState_Deserialize,
-};
-
-/**  A person's ask for one Role on one Target. */
-export type AccessRequest_Serialize = {
+export type AccessRequest = {
 	/**  Made before the broker hears of it. */
 	id: RequestId,
 	/**  Which database. */
@@ -67,7 +44,7 @@ export type AccessRequest_Serialize = {
 	/**  When the person asked. */
 	requestedAt: WallTime,
 	/**  What became of it. */
-	state: RequestState_Serialize,
+	state: RequestState,
 };
 
 /**  An AWS account. */
@@ -94,63 +71,7 @@ export type BindingLimit = {
 };
 
 /**  Asked by a person, in any Shell. */
-export type Command = Command_Serialize | Command_Deserialize;
-
-/**  Asked by a person, in any Shell. */
-export type Command_Deserialize = 
-/**  Give up on the sign-in that is under way. */
-{ command: "cancel-sign-in" } | 
-/**  Take a request back that nobody answered. */
-{ command: "cancel-request"; 
-/**  Which. */
-request: RequestId } | 
-/**  Close a Target's Gateway; its Grant stays. */
-{ command: "close-gateway"; 
-/**  Whose. */
-target: TargetId } | 
-/**  Open a Target's Gateway. */
-{ command: "open-gateway"; 
-/**  Whose. */
-target: TargetId; 
-/**  Which Role; none: the one that can be used right now, read-only before read-write. */
-role?: RoleName | null } | 
-/**  End the agent: gateways close, sessions end. */
-{ command: "quit" } | 
-/**  Give a Grant back before its time. */
-{ command: "release-grant"; 
-/**  Of which Target. */
-target: TargetId } | 
-/**  Ask for access. */
-{ command: "request-access"; 
-/**  To which Target. */
-target: TargetId; 
-/**  As which Role. */
-role: RoleName; 
-/**  One of the durations the Entitlement allows. */
-duration: AccessDuration; 
-/**  Why; not empty. */
-justification: string; 
-/**  Where the work is tracked. */
-ticket?: string | null; 
-/**  Whether the Gateway opens by itself once access is granted. */
-connectWhenApproved: boolean } | 
-/**  Answer a colleague's request. */
-{ command: "review-request"; 
-/**  The broker's id of it. */
-brokerRef: string; 
-/**  Yes or no. */
-decision: Decision; 
-/**  Words for the asker. */
-comment?: string | null } | 
-/**  Start signing in. A browser opens only because of this. */
-{ command: "sign-in"; 
-/**  Where; none: the only one the catalog has. */
-identityProvider?: IdentityProviderId | null } | 
-/**  Forget every secret of this Identity. */
-{ command: "sign-out" };
-
-/**  Asked by a person, in any Shell. */
-export type Command_Serialize = 
+export type Command = 
 /**  Give up on the sign-in that is under way. */
 { command: "cancel-sign-in" } | 
 /**  Take a request back that nobody answered. */
@@ -277,7 +198,7 @@ export type ErrorView = {
 	code: string,
 	/**  The input and the cause in one sentence, without a full stop. */
 	message: string,
-	/**  The next step in one sentence, without a full stop. */
+	/**  The next step: a sentence that begins with a capital, without a full stop. */
 	hint: string,
 };
 
@@ -295,45 +216,7 @@ approvers: string } |
 { kind: "standing" };
 
 /**  Our listener on 127.0.0.1 for one Target. */
-export type Gateway = Gateway_Serialize | Gateway_Deserialize;
-
-/**  Our listener on 127.0.0.1 for one Target. */
-export type Gateway_Deserialize = 
-/**  The tunnel is down and is being healed; the port stays bound. */
-{ state: "broken"; 
-/**  Which Role it serves. */
-role: RoleName; 
-/**  Why it broke. */
-cause: ErrorView; 
-/**  What people use to connect, unchanged. */
-connection: ConnectionStrings } | 
-/**  Nothing listens. */
-{ state: "closed"; 
-/**  Why the last attempt to open it failed, until the next one. */
-cause?: ErrorView | null } | 
-/**  It is being opened, step by step. */
-{ state: "opening"; 
-/**  Which Role it will serve. */
-role: RoleName; 
-/**  What is under way. */
-step: OpeningStep; 
-/**  What is done, and how long each step took. */
-done: StepTime[] } | 
-/**  Clients can connect. */
-{ state: "open"; 
-/**  Which Role it serves. */
-role: RoleName; 
-/**  Since when. */
-openedAt: WallTime; 
-/**  Open client connections. */
-connections: number; 
-/**  The steps that led here. */
-done: StepTime[]; 
-/**  What people use to connect. */
-connection: ConnectionStrings };
-
-/**  Our listener on 127.0.0.1 for one Target. */
-export type Gateway_Serialize = 
+export type Gateway = 
 /**  The tunnel is down and is being healed; the port stays bound. */
 { state: "broken"; 
 /**  Which Role it serves. */
@@ -389,42 +272,7 @@ reason: EndReason } |
 role: RoleName };
 
 /**  Who signed in, at which identity provider, until when. */
-export type Identity = Identity_Serialize | Identity_Deserialize;
-
-/**  A place to sign in, as the catalog names it. */
-export type IdentityProvider = {
-	/**  Its name in commands. */
-	id: IdentityProviderId,
-	/**  Its name for people. */
-	name: string,
-};
-
-/**  Names an identity provider of the catalog: `acme`. */
-export type IdentityProviderId = string;
-
-/**  Who signed in, at which identity provider, until when. */
-export type Identity_Deserialize = 
-/**  Nobody. */
-{ state: "signed-out"; 
-/**  Why the last sign-in failed, until the next one. */
-cause?: ErrorView | null } | 
-/**  A browser is, or should be, open at the identity provider. */
-{ state: "signing-in"; 
-/**  Where. */
-identityProvider: IdentityProviderId; 
-/**  The page to open; none until it is known. */
-authorizeUrl?: string | null } | 
-/**  A person whose name the identity provider vouched for. */
-{ state: "signed-in"; 
-/**  Where. */
-identityProvider: IdentityProviderId; 
-/**  The verified name: `ana@acme.dev`. */
-subject: string; 
-/**  When the sign-in ends and only a person can renew it. */
-expiresAt: WallTime };
-
-/**  Who signed in, at which identity provider, until when. */
-export type Identity_Serialize = 
+export type Identity = 
 /**  Nobody. */
 { state: "signed-out"; 
 /**  Why the last sign-in failed, until the next one. */
@@ -443,6 +291,17 @@ identityProvider: IdentityProviderId;
 subject: string; 
 /**  When the sign-in ends and only a person can renew it. */
 expiresAt: WallTime };
+
+/**  A place to sign in, as the catalog names it. */
+export type IdentityProvider = {
+	/**  Its name in commands. */
+	id: IdentityProviderId,
+	/**  Its name for people. */
+	name: string,
+};
+
+/**  Names an identity provider of the catalog: `acme`. */
+export type IdentityProviderId = string;
 
 /**  The limits there are. */
 export type LimitKind = 
@@ -492,37 +351,7 @@ export type Region = string;
 export type RequestId = string;
 
 /**  What became of an AccessRequest. */
-export type RequestState = RequestState_Serialize | RequestState_Deserialize;
-
-/**  What became of an AccessRequest. */
-export type RequestState_Deserialize = 
-/**  Somebody agreed. */
-{ state: "approved"; 
-/**  The approver as the broker names them; none when the broker does not say. */
-by?: string | null } | 
-/**  The asker took it back. */
-{ state: "cancelled" } | 
-/**  Somebody declined. */
-{ state: "denied"; 
-/**  Who declined; none when the broker does not say. */
-by?: string | null; 
-/**  What they said. */
-comment?: string | null } | 
-/**  Nobody answered in time. */
-{ state: "expired" } | 
-/**  The broker could not carry it out. */
-{ state: "failed"; 
-/**  Why, and what to do. */
-cause: ErrorView } | 
-/**  Waiting for a Review; `placed` once the broker has it. */
-{ state: "pending"; 
-/**  The broker's own id of it, once it has one (an Automation execution id). */
-brokerRef?: string | null; 
-/**  When it lapses unanswered; none until the broker said so. */
-lapsesAt?: WallTime | null };
-
-/**  What became of an AccessRequest. */
-export type RequestState_Serialize = 
+export type RequestState = 
 /**  Somebody agreed. */
 { state: "approved"; 
 /**  The approver as the broker names them; none when the broker does not say. */
@@ -565,25 +394,13 @@ export type SecretsKeptIn =
 why: string };
 
 /**  What is true. Complete, without secrets, with absolute instants on this computer's own clock. */
-export type Snapshot = Snapshot_Serialize | Snapshot_Deserialize;
-
-/**  Something changed; this is what is true. */
-export type SnapshotChanged = SnapshotChanged_Serialize | SnapshotChanged_Deserialize;
-
-/**  Something changed; this is what is true. */
-export type SnapshotChanged_Deserialize = Snapshot_Deserialize;
-
-/**  Something changed; this is what is true. */
-export type SnapshotChanged_Serialize = Snapshot_Serialize;
-
-/**  What is true. Complete, without secrets, with absolute instants on this computer's own clock. */
-export type Snapshot_Deserialize = {
+export type Snapshot = {
 	/**  Who the person is. */
-	identity: Identity_Deserialize,
+	identity: Identity,
 	/**  Where one can sign in. */
 	identityProviders: IdentityProvider[],
 	/**  The Catalog, by name. */
-	targets: TargetView_Deserialize[],
+	targets: TargetView[],
 	/**  Colleagues' requests that wait. */
 	reviews: PendingReview[],
 	/**  Where refresh tokens and credentials are. */
@@ -594,23 +411,8 @@ export type Snapshot_Deserialize = {
 	warnings: ErrorView[],
 };
 
-/**  What is true. Complete, without secrets, with absolute instants on this computer's own clock. */
-export type Snapshot_Serialize = {
-	/**  Who the person is. */
-	identity: Identity_Serialize,
-	/**  Where one can sign in. */
-	identityProviders: IdentityProvider[],
-	/**  The Catalog, by name. */
-	targets: TargetView_Serialize[],
-	/**  Colleagues' requests that wait. */
-	reviews: PendingReview[],
-	/**  Where refresh tokens and credentials are. */
-	secretsKeptIn: SecretsKeptIn,
-	/**  How far AWS's clock is ahead of this computer's, in seconds; negative when it is behind. */
-	clockSkewSeconds: number,
-	/**  What is wrong without being the answer to a command (a broken catalog, a clock that is off). */
-	warnings: ErrorView[],
-};
+/**  Something changed; this is what is true. */
+export type SnapshotChanged = Snapshot;
 
 /**  A finished step. */
 export type StepTime = {
@@ -621,75 +423,7 @@ export type StepTime = {
 };
 
 /**  A database that can be reached. */
-export type Target = Target_Serialize | Target_Deserialize;
-
-/**  Names a [`crate::Target`] for people: `orders-prod`. */
-export type TargetId = string;
-
-/**  The person wants to see this Target. */
-export type TargetShown = TargetId;
-
-/**  One Target with all that concerns it. */
-export type TargetView = TargetView_Serialize | TargetView_Deserialize;
-
-/**  One Target with all that concerns it. */
-export type TargetView_Deserialize = {
-	/**  The database. */
-	target: Target_Deserialize,
-	/**  The Roles to be had. */
-	entitlements: Entitlement[],
-	/**  The newest request for it. */
-	request?: AccessRequest_Deserialize | null,
-	/**  The newest Grant for it. */
-	grant?: Grant | null,
-	/**  Its Gateway. */
-	gateway: Gateway_Deserialize,
-	/**  What ends first while it can be used; none for standing access before sign-in. */
-	bindingLimit?: BindingLimit | null,
-};
-
-/**  One Target with all that concerns it. */
-export type TargetView_Serialize = {
-	/**  The database. */
-	target: Target_Serialize,
-	/**  The Roles to be had. */
-	entitlements: Entitlement[],
-	/**  The newest request for it. */
-	request: AccessRequest_Serialize | null,
-	/**  The newest Grant for it. */
-	grant: Grant | null,
-	/**  Its Gateway. */
-	gateway: Gateway_Serialize,
-	/**  What ends first while it can be used; none for standing access before sign-in. */
-	bindingLimit: BindingLimit | null,
-};
-
-/**  A database that can be reached. */
-export type Target_Deserialize = {
-	/**  What people call it. */
-	id: TargetId,
-	/**  Which protocol it speaks. */
-	engine: Engine,
-	/**  Its real address inside the private network; the name its certificate carries and its DbAuthToken is signed for. */
-	endpoint: Endpoint,
-	/**  Where it runs; also the Region its DbAuthToken is signed for. */
-	region: Region,
-	/**  Which account owns it. It is compared with the caller's own before a listener opens. */
-	account: AccountId,
-	/**  The database opened after login. */
-	database: string,
-	/**  RDS's own name for it: DBInstanceIdentifier, or DBClusterIdentifier for Aurora. */
-	rdsIdentifier: string,
-	/**  What it is used for; production is marked and guarded. */
-	environment: Environment,
-	/**  What its Tunnel goes through. */
-	bastion: Bastion,
-	/**  The port of its Gateway that the whole team agreed on; none: chosen once and remembered. */
-	localPort?: number | null,
-};
-
-/**  A database that can be reached. */
-export type Target_Serialize = {
+export type Target = {
 	/**  What people call it. */
 	id: TargetId,
 	/**  Which protocol it speaks. */
@@ -710,6 +444,28 @@ export type Target_Serialize = {
 	bastion: Bastion,
 	/**  The port of its Gateway that the whole team agreed on; none: chosen once and remembered. */
 	localPort: number | null,
+};
+
+/**  Names a [`crate::Target`] for people: `orders-prod`. */
+export type TargetId = string;
+
+/**  The person wants to see this Target. */
+export type TargetShown = TargetId;
+
+/**  One Target with all that concerns it. */
+export type TargetView = {
+	/**  The database. */
+	target: Target,
+	/**  The Roles to be had. */
+	entitlements: Entitlement[],
+	/**  The newest request for it. */
+	request: AccessRequest | null,
+	/**  The newest Grant for it. */
+	grant: Grant | null,
+	/**  Its Gateway. */
+	gateway: Gateway,
+	/**  What ends first while it can be used; none for standing access before sign-in. */
+	bindingLimit: BindingLimit | null,
 };
 
 /**  An instant on the calendar, in UTC. On the wire: RFC 3339. */
