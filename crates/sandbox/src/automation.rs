@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::account::RUNBOOK;
 use crate::cloud::Cloud;
@@ -30,6 +31,9 @@ pub(crate) struct Automation {
     tokens: Mutex<BTreeMap<String, (Parameters, String)>>,
     /// Counts changes of any execution, so that somebody can wait for the next one.
     changes: watch::Sender<u64>,
+    /// Ends what runs when the account does.
+    stop: CancellationToken,
+    _stop: DropGuard,
 }
 
 /// Names to lists, as everywhere in Automation.
@@ -37,7 +41,14 @@ pub(crate) type Parameters = BTreeMap<String, Vec<String>>;
 
 impl Default for Automation {
     fn default() -> Self {
-        Self { executions: Mutex::default(), tokens: Mutex::default(), changes: watch::Sender::new(0) }
+        let stop = CancellationToken::new();
+        Self {
+            executions: Mutex::default(),
+            tokens: Mutex::default(),
+            changes: watch::Sender::new(0),
+            _stop: stop.clone().drop_guard(),
+            stop,
+        }
     }
 }
 
@@ -108,7 +119,8 @@ fn start(cloud: &Arc<Cloud>, input: &Start, caller: &Caller) -> Result<Value, Ap
     if let Some(token) = token {
         tokens.insert(token, (parameters, execution.id.clone()));
     }
-    tokio::spawn(temporary_access::run(Arc::downgrade(cloud), Arc::clone(&execution)));
+    let running = temporary_access::run(Arc::downgrade(cloud), Arc::clone(&execution));
+    tokio::spawn(automation.stop.clone().run_until_cancelled_owned(running));
     Ok(json!({ "AutomationExecutionId": execution.id }))
 }
 

@@ -9,7 +9,7 @@ use crate::faults::Faults;
 use crate::iam::{Ask, Iam};
 use crate::journal::Journal;
 use crate::oidc::Issuer;
-use crate::seed::Seed;
+use crate::seed::{Seed, Use};
 use crate::sigv4::Caller;
 use crate::ssm::Sessions;
 use crate::sts::Handed;
@@ -19,7 +19,7 @@ use crate::wire::{ApiError, Protocol};
 pub(crate) struct Cloud {
     pub(crate) account: Arc<Account>,
     pub(crate) clock: Clock,
-    pub(crate) seed: Arc<Seed>,
+    pub(crate) seeds: Seeds,
     pub(crate) faults: Arc<Faults>,
     pub(crate) journal: Journal,
     pub(crate) issuer: Arc<Issuer>,
@@ -27,6 +27,26 @@ pub(crate) struct Cloud {
     pub(crate) handed: Handed,
     pub(crate) sessions: Sessions,
     pub(crate) automation: Automation,
+}
+
+/// One sequence for each use.
+pub(crate) struct Seeds {
+    pub(crate) executions: Seed,
+    pub(crate) keys: Seed,
+    pub(crate) requests: Seed,
+    pub(crate) sessions: Seed,
+}
+
+impl Seeds {
+    pub(crate) fn new(seed: u64) -> Self {
+        let of = |use_| Seed::new(seed, use_);
+        Self {
+            executions: of(Use::Executions),
+            keys: of(Use::Keys),
+            requests: of(Use::Requests),
+            sessions: of(Use::Sessions),
+        }
+    }
 }
 
 impl Cloud {

@@ -51,8 +51,8 @@ pub(crate) fn answer(cloud: &Cloud, answer: Answer<'_>) -> Result<String, Answer
         .into_iter()
         .find(|waiting| answer.execution.is_none_or(|id| waiting.id == id))
         .ok_or(AnswerFlaw::NothingWaits)?;
-    let key = sts::hand_out(cloud, APPROVERS, &role, person.email, SignedDuration::from_hours(1));
-    automation::decide(cloud, &execution, &key.caller, answer.approved, answer.comment)
+    let caller = sts::session(cloud, APPROVERS, &role, person.email);
+    automation::decide(cloud, &execution, &caller, answer.approved, answer.comment)
         .map_err(|error| AnswerFlaw::Refused { who: answer.who.to_owned(), why: error.message })?;
     Ok(execution.id.clone())
 }

@@ -50,7 +50,7 @@ pub(crate) fn dated(mut response: Response, clock: &Clock) -> Response {
 }
 
 async fn answer(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
-    let request_id = cloud.seed.uuid();
+    let request_id = cloud.seeds.requests.uuid();
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         let error = ApiError::new("RequestEntityTooLarge", "The body is larger than 1 MiB.");

@@ -34,7 +34,7 @@ pub(crate) struct Issuer {
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     clock: Clock,
-    seed: Arc<Seed>,
+    seed: Seed,
     faults: Arc<Faults>,
     account: Arc<Account>,
     key: keys::SigningKey,
@@ -55,7 +55,7 @@ impl Issuer {
     pub(crate) fn new(
         url: String,
         clock: Clock,
-        seed: Arc<Seed>,
+        seed: Seed,
         faults: Arc<Faults>,
         account: Arc<Account>,
     ) -> Result<Self, keys::KeyFlaw> {

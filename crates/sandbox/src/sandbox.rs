@@ -1,5 +1,6 @@
 //! Putting the account together and taking it down.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::account::Account;
 use crate::automation::Automation;
 use crate::catalog;
 use crate::clock::Clock;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Seeds};
 use crate::colleague;
 use crate::data_channel::{AgentConfig, DataChannels};
 use crate::endpoint;
@@ -24,7 +26,7 @@ use crate::oidc::{Issuer, KeyFlaw};
 use crate::postgres::{Postgres, PostgresError};
 use crate::rds_front::{RdsFront, RdsFrontConfig};
 use crate::rds_login::RdsLogin;
-use crate::seed::Seed;
+use crate::seed::{Seed, Use};
 use crate::ssm::Sessions;
 use crate::ssm_agent::Vpc;
 use crate::sts::Handed;
@@ -100,7 +102,8 @@ pub struct Sandbox {
     folder: tempfile::TempDir,
     fronts: Vec<RdsFront>,
     _postgres: Option<Postgres>,
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    _colleague: Option<AbortOnDropHandle<()>>,
+    _stop: DropGuard,
 }
 
 impl Sandbox {
@@ -119,20 +122,30 @@ impl Sandbox {
         let vpc = Vpc::new();
         let cloud = Arc::new(cloud(&config, &clock, issuer_url, vpc.clone())?);
 
-        let mut tasks = vec![
-            serve(issuer, cloud.issuer.router()),
-            serve(endpoint, endpoint::router(Arc::clone(&cloud), config.one_way_delay * 2)),
-        ];
-        if let Some(after) = config.colleague {
+        let stop = CancellationToken::new();
+        let stop_on_drop = stop.clone().drop_guard();
+        serve(issuer, cloud.issuer.router(), stop.clone());
+        serve(endpoint, endpoint::router(Arc::clone(&cloud), config.one_way_delay * 2), stop);
+        let colleague = config.colleague.map(|after| {
             let answering = colleague::approve_each(Arc::downgrade(&cloud), after);
-            tasks.push(AbortOnDropHandle::new(tokio::spawn(answering)));
-        }
+            AbortOnDropHandle::new(tokio::spawn(answering))
+        });
         let postgres = if config.with_postgres { Some(Postgres::start().await?) } else { None };
         let fronts = match &postgres {
             Some(postgres) => fronts(&cloud, &authority, postgres, &vpc)?,
             None => Vec::new(),
         };
-        Ok(Self { cloud, endpoint_url, vpc, authority, folder, fronts, _postgres: postgres, _tasks: tasks })
+        Ok(Self {
+            cloud,
+            endpoint_url,
+            vpc,
+            authority,
+            folder,
+            fronts,
+            _postgres: postgres,
+            _colleague: colleague,
+            _stop: stop_on_drop,
+        })
     }
 
     /// Where all AWS services listen: `http://127.0.0.1:PORT`.
@@ -184,19 +197,26 @@ impl Sandbox {
     }
 }
 
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").field("endpoint_url", &self.endpoint_url).finish_non_exhaustive()
+    }
+}
+
 const CA_FILE: &str = "ca.pem";
 
 fn cloud(config: &SandboxConfig, clock: &Clock, issuer_url: String, vpc: Vpc) -> Result<Cloud, SandboxError> {
     let account = Arc::new(Account::acme());
-    let (seed, faults) = (Arc::new(Seed::new(config.seed)), Arc::new(Faults::default()));
+    let (seeds, faults) = (Seeds::new(config.seed), Arc::new(Faults::default()));
     let agent = AgentConfig { pacing: config.pacing, one_way_delay: config.one_way_delay, ..AgentConfig::default() };
     let agent_version = agent.agent_version.clone();
     let channels = DataChannels::start(clock.clone(), agent, vpc)
         .map_err(|cause| SandboxError::Machine { what: "listen for data channels", cause })?;
     let issuer_host = issuer_url.trim_start_matches("http://").to_owned();
-    let issuer = Issuer::new(issuer_url, clock.clone(), Arc::clone(&seed), Arc::clone(&faults), Arc::clone(&account))?;
+    let sign_in = Seed::new(config.seed, Use::SignIn);
+    let issuer = Issuer::new(issuer_url, clock.clone(), sign_in, Arc::clone(&faults), Arc::clone(&account))?;
     Ok(Cloud {
-        iam: Iam::new(&account, &issuer_host, &seed, clock.clone())?,
+        iam: Iam::new(&account, &issuer_host, &seeds.keys, clock.clone())?,
         sessions: Sessions::new(&account, channels, agent_version),
         clock: clock.clone(),
         issuer: Arc::new(issuer),
@@ -204,7 +224,7 @@ fn cloud(config: &SandboxConfig, clock: &Clock, issuer_url: String, vpc: Vpc) ->
         journal: Journal::default(),
         automation: Automation::default(),
         account,
-        seed,
+        seeds,
         faults,
     })
 }
@@ -248,10 +268,12 @@ async fn listen() -> Result<(TcpListener, String), SandboxError> {
     Ok((listener, url))
 }
 
-fn serve(listener: TcpListener, router: axum::Router) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+/// Serves until `stop`, which also ends connections that a client keeps open for its next call.
+fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+    tokio::spawn(async move {
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = serving.await {
             tracing::warn!(%error, "stopped listening");
         }
-    }))
+    });
 }

@@ -7,12 +7,30 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+/// What a sequence is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Use {
+    /// Executions and their steps.
+    Executions,
+    /// Roles and credentials.
+    Keys,
+    /// Ids of single requests.
+    Requests,
+    /// Sessions through machines.
+    Sessions,
+    /// Codes and tokens of the identity provider.
+    SignIn,
+}
+
 /// A deterministic source of names and secrets.
 pub(crate) struct Seed(Mutex<ChaCha20Rng>);
 
 impl Seed {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Mutex::new(ChaCha20Rng::seed_from_u64(seed)))
+    /// Each use has a sequence of its own: how often somebody polls must not change which keys are made.
+    pub(crate) fn new(seed: u64, use_: Use) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        rng.set_stream(use_ as u64);
+        Self(Mutex::new(rng))
     }
 
     pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {
@@ -63,9 +81,12 @@ mod tests {
 
     #[test]
     fn one_seed_gives_one_sequence() {
-        let (left, right, other) = (Seed::new(7), Seed::new(7), Seed::new(8));
+        let (left, right) = (Seed::new(7, Use::Keys), Seed::new(7, Use::Keys));
+        let (other, other_use) = (Seed::new(8, Use::Keys), Seed::new(7, Use::Sessions));
         assert_eq!(left.capitals("ASIA", 16), right.capitals("ASIA", 16));
         assert_eq!(left.uuid(), right.uuid());
-        assert_ne!(left.base64::<30>(), other.base64::<30>());
+        let secret = left.base64::<30>();
+        assert_ne!(secret, other.base64::<30>());
+        assert_ne!(secret, other_use.base64::<30>());
     }
 }

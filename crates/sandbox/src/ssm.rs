@@ -90,7 +90,7 @@ fn start(cloud: &Cloud, input: &Start, caller: &Caller) -> Result<Value, ApiErro
     if !cloud.account.nodes.iter().any(|node| node.id == input.target) || !cloud.sessions.is_online(&input.target) {
         return Err(ApiError::new("TargetNotConnected", format!("{} is not connected.", input.target)));
     }
-    let id = cloud.seed.lower_case(&format!("{}-", caller.session_name), 26);
+    let id = cloud.seeds.sessions.lower_case(&format!("{}-", caller.session_name), 26);
     let opened = cloud.sessions.channels.open(&id, properties);
     let record = SessionRecord {
         id: id.clone(),

@@ -56,20 +56,25 @@ pub(crate) fn hand_out(
     life: SignedDuration,
 ) -> AccessKey {
     let key = AccessKey {
-        id: cloud.seed.capitals("ASIA", 16),
-        secret: cloud.seed.base64::<30>(),
+        id: cloud.seeds.keys.capitals("ASIA", 16),
+        secret: cloud.seeds.keys.base64::<30>(),
         // As long as real ones, so that whoever cuts a DbAuthToken short is found out.
-        session_token: cloud.seed.base64::<510>(),
+        session_token: cloud.seeds.keys.base64::<510>(),
         expires_at: whole_seconds(cloud.clock.now() + life),
-        caller: Caller {
-            arn: format!("arn:aws:sts::{}:assumed-role/{role_name}/{session_name}", cloud.account.id),
-            user_id: format!("{}:{session_name}", role.id),
-            role: role_name.to_owned(),
-            session_name: session_name.to_owned(),
-        },
+        caller: session(cloud, role_name, role, session_name),
     };
     cloud.handed.0.lock().expect("nothing panics while it holds the keys").insert(key.id.clone(), key.clone());
     key
+}
+
+/// Whom a session of `role` speaks for.
+pub(crate) fn session(cloud: &Cloud, role_name: &str, role: &Role, session_name: &str) -> Caller {
+    Caller {
+        arn: format!("arn:aws:sts::{}:assumed-role/{role_name}/{session_name}", cloud.account.id),
+        user_id: format!("{}:{session_name}", role.id),
+        role: role_name.to_owned(),
+        session_name: session_name.to_owned(),
+    }
 }
 
 struct Call<'a> {

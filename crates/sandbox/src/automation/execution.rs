@@ -117,7 +117,7 @@ impl Execution {
             cancelled: false,
         };
         Self {
-            id: cloud.seed.uuid(),
+            id: cloud.seeds.executions.uuid(),
             number,
             requester,
             parameters,

@@ -12,6 +12,7 @@ use super::execution::{Decision, Execution, Status, Step};
 use super::{Caller, Parameters};
 use crate::account::{APPROVERS, AUTOMATION, DEVELOPERS};
 use crate::cloud::Cloud;
+use crate::sts;
 
 const APPROVAL_SECONDS: i64 = 3600;
 const DURATIONS: [(&str, i64); 5] = [("PT2M", 120), ("PT15M", 900), ("PT1H", 3600), ("PT4H", 14_400), ("PT8H", 28_800)];
@@ -65,7 +66,7 @@ pub(super) fn steps(cloud: &Cloud) -> Vec<Step> {
         |(name, action, on_failure, next): (&'static str, &'static str, &'static str, Option<&'static str>)| Step {
             name,
             action,
-            id: cloud.seed.uuid(),
+            id: cloud.seeds.executions.uuid(),
             timeout_seconds: (name == "approve").then_some(APPROVAL_SECONDS),
             on_failure,
             is_end: next.is_none(),
@@ -239,7 +240,7 @@ fn grant(cloud: &Cloud, execution: &Execution, access: &Access, end: Timestamp) 
         },
     }] });
     cloud.iam.put_role_policy(
-        &automation(cloud, execution),
+        &automation(cloud, execution)?,
         &execution.requester.role,
         &policy_name(execution),
         &document,
@@ -263,7 +264,7 @@ async fn window(cloud: &Weak<Cloud>, execution: &Execution, end: Timestamp) -> R
 }
 
 fn revoke(cloud: &Cloud, execution: &Execution) -> Result<(), String> {
-    cloud.iam.delete_role_policy(&automation(cloud, execution), &execution.requester.role, &policy_name(execution))
+    cloud.iam.delete_role_policy(&automation(cloud, execution)?, &execution.requester.role, &policy_name(execution))
 }
 
 fn policy_name(execution: &Execution) -> String {
@@ -271,14 +272,9 @@ fn policy_name(execution: &Execution) -> String {
 }
 
 /// Whom the runbook works as.
-fn automation(cloud: &Cloud, execution: &Execution) -> Caller {
-    let session_name = format!("Automation-{}", execution.id);
-    Caller {
-        arn: format!("arn:aws:sts::{}:assumed-role/{AUTOMATION}/{session_name}", cloud.account.id),
-        user_id: format!("{}:{session_name}", cloud.iam.role(AUTOMATION).map_or_else(String::new, |role| role.id)),
-        role: AUTOMATION.into(),
-        session_name,
-    }
+fn automation(cloud: &Cloud, execution: &Execution) -> Result<Caller, String> {
+    let role = cloud.iam.role(AUTOMATION).ok_or_else(|| format!("The role {AUTOMATION} cannot be found."))?;
+    Ok(sts::session(cloud, AUTOMATION, &role, &format!("Automation-{}", execution.id)))
 }
 
 fn one_each(outputs: &[(&str, &str)]) -> Parameters {

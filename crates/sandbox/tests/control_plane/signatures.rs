@@ -114,8 +114,28 @@ async fn a_signature_for_another_region_or_service_is_refused() {
 async fn two_sandboxes_of_one_seed_make_up_the_same_keys() {
     let (one, two) = (account().await, account().await);
     let other = account_with(SandboxConfig { seed: 2, ..SandboxConfig::default() }).await;
+    reqwest::get(one.endpoint_url()).await.expect("a call more or less does not change what is made up");
     let key = |sandbox: &sandbox::Sandbox| sandbox.credentials("ana", "JitRds").expect("ana may").secret_access_key;
     let (first, second, third) = (key(&one), key(&two), key(&other));
     assert_eq!(first, second);
     assert_ne!(first, third);
+}
+
+#[tokio::test]
+async fn an_account_that_is_gone_answers_nobody_not_even_on_an_open_connection() {
+    let sandbox = account().await;
+    let (endpoint, issuer) = (sandbox.endpoint_url().to_owned(), format!("{}/jwks", sandbox.issuer_url()));
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for url in [&endpoint, &issuer] {
+        client.get(url).send().await.expect("it answers while it is there").bytes().await.expect("to the end");
+    }
+    drop(sandbox);
+    let silent = async {
+        for url in [&endpoint, &issuer] {
+            while client.get(url).send().await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), silent).await.expect("both end");
 }
