@@ -247,7 +247,7 @@ impl Channel {
             }
             Some(_) => {}
         }
-        self.mux.handle_timeout(now);
+        self.mux.handle_timeout(self.incoming.has_gap() || !self.outgoing.is_empty(), now);
         if self.keepalive_at.is_some_and(|at| at <= now) {
             self.keepalive_at = Some(now + KEEPALIVE);
             self.mux.keep_alive();

@@ -54,6 +54,11 @@ impl Incoming {
         push_bounded(&mut self.recent, receipt, RECENT_LIMIT);
     }
 
+    /// Whether a message is missing in front of others.
+    pub(crate) fn has_gap(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     pub(crate) fn poll_delivery(&mut self) -> Option<Delivery> {
         self.deliverable.pop_front()
     }

@@ -184,13 +184,15 @@ impl Mux {
         self.streams.values().filter_map(|stream| stream.linger_until).min()
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// Ends the streams that have lingered long enough, unless `repairing`: messages are missing on the way, so that hearing
+    /// nothing means nothing.
+    pub(crate) fn handle_timeout(&mut self, repairing: bool, now: Instant) {
         let is_due = |stream: &Stream| stream.linger_until.is_some_and(|until| until <= now);
         let due: Vec<StreamId> = self.streams.iter().filter(|(_, stream)| is_due(stream)).map(|(id, _)| *id).collect();
         for id in due {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             let slept = stream.linger_until.is_some_and(|until| until + LATE < now);
-            if stream.unsent.is_empty() && !slept {
+            if stream.unsent.is_empty() && !slept && !repairing {
                 Self::end_stream(&mut self.changes, id, stream);
                 self.control.push_back(wire::header(Command::Fin, id.0, 0));
             } else {

@@ -40,10 +40,13 @@ fn a_finished_stream_that_hears_nothing_is_closed_after_the_linger_time() {
     receive(&mut mux, &[&wire::header(Command::Psh, 3, 1)[..], b"x"].concat(), now + LINGER / 2);
     assert_eq!(mux.next_timeout(), Some(now + LINGER / 2 + LINGER), "an answer prolongs the wait");
 
-    mux.handle_timeout(now + LINGER * 9);
+    mux.handle_timeout(false, now + LINGER * 9);
     assert!(drain(&mut mux).is_empty(), "the machine slept, nothing could be heard");
 
-    mux.handle_timeout(now + LINGER * 10);
+    mux.handle_timeout(true, now + LINGER * 10);
+    assert!(drain(&mut mux).is_empty(), "what it would say may be among the missing messages");
+
+    mux.handle_timeout(false, now + LINGER * 11);
 
     assert_eq!(drain(&mut mux), wire::header(Command::Fin, 3, 0));
     assert_eq!(mux.read(id, &mut [0; 4]), Read::Bytes(1));
