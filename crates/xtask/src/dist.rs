@@ -30,12 +30,16 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failu
     Ok(())
 }
 
-/// The bundler starts cargo by itself, in the root folder; the command goes into the packages as a file.
+/// The bundler starts cargo by itself, in the root folder; the command goes into the packages as a file. The tray's library
+/// is opened at run time, so that nothing but these lines makes the packages depend on it.
 fn bundler(workspace: &Workspace) -> Command {
     let cargo = workspace.cargo(&[]);
-    let daypass = workspace.optimised_programs().join(executable("daypass"));
-    let files = json!({ "files": { "/usr/bin/daypass": daypass } });
-    let config = json!({ "bundle": { "linux": { "deb": files, "rpm": files } } }).to_string();
+    let files = json!({ "/usr/bin/daypass": workspace.optimised_programs().join(executable("daypass")) });
+    let config = json!({ "bundle": { "linux": {
+        "deb": { "files": files, "depends": ["libayatana-appindicator3-1"] },
+        "rpm": { "files": files, "depends": ["libayatana-appindicator3.so.1()(64bit)"] },
+    } } });
+    let config = config.to_string();
     let mut command = Command::new(workspace.ui().join("node_modules/.bin/tauri"));
     command.args(["build", "--ci", "--bundles", "deb,rpm", "--config", &config]).current_dir(workspace.root());
     for (name, value) in cargo.get_envs() {
