@@ -22,7 +22,7 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "data-channel",
         package: "ssm-proto",
-        variables: &[("PROPTEST_CASES", "200000"), ("DAYPASS_SIMULATION_SEEDS", "50000")],
+        variables: &[("PROPTEST_CASES", "200000"), ("SSM_PROTO_SEEDS", "50000")],
         about: "loss, duplication, reordering and cuts on virtual time, every byte in order",
     },
     Soak {
