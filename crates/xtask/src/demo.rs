@@ -80,7 +80,7 @@ fn on_the_desktop(workspace: &Workspace) -> Result<(), Failure> {
     println!(
         "\nDaypass is in the tray of this desktop (in a window, where there is no tray). To see the whole story:\n"
     );
-    println!("  1  choose Sign in; in the browser choose Ana");
+    println!("  1  choose Sign in at Acme (sandbox); in the browser choose Ana");
     println!("  2  choose orders-prod, ask for read-only for 2 minutes; a colleague approves after 2 seconds");
     println!("  3  choose orders-prod again: it connects, and the time left is shown");
     println!("  4  choose Copy psql command and paste it into a terminal");
@@ -92,7 +92,7 @@ fn on_the_desktop(workspace: &Workspace) -> Result<(), Failure> {
         .arg(stage.folder().join("sandbox/catalog.toml"))
         .arg("--data-dir")
         .arg(stage.folder().join("data"));
-    desktop.stdin(Stdio::null());
+    desktop.env("DAYPASS_SECRETS", "memory").stdin(Stdio::null());
     match failure::run(&mut desktop) {
         Ok(()) => stage.clear(),
         Err(failure) => Err(stage.fail(failure)),
