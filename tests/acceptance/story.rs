@@ -78,7 +78,7 @@ async fn quitting_leaves_no_session_no_file_and_no_process() {
 }
 
 /// What psql prints, rows or error.
-async fn psql(url: &str, statement: &str) -> String {
+pub(crate) async fn psql(url: &str, statement: &str) -> String {
     let output =
         tokio::process::Command::new("psql").args([url, "-Atc", statement]).env_remove("PGSERVICE").output().await;
     let output = output.expect("psql is installed by `cargo xtask setup`");

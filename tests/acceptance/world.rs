@@ -54,11 +54,12 @@ impl World {
 
     /// A person whose catalog says something else.
     pub(crate) fn person_with_catalog(&self, who: &'static str, edit: impl FnOnce(String) -> String) -> Person {
-        let person = self.person(who);
+        let mut person = self.person(who);
         let catalog = person.home.join("catalog.toml");
         let text = std::fs::read_to_string(&self.catalog).expect("the sandbox wrote it");
         std::fs::write(&catalog, edit(text)).expect("the folder is writable");
-        Person { catalog, ..person.leave() }
+        person.catalog = catalog;
+        person
     }
 }
 
@@ -70,13 +71,6 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    /// The same without ending the agent.
-    fn leave(self) -> Self {
-        let parts = Self { who: self.who, home: self.home.clone(), catalog: self.catalog.clone() };
-        std::mem::forget(self);
-        parts
-    }
-
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.home.join("data")
     }

@@ -16,6 +16,22 @@ pub(crate) fn wrong_account(target: &Target, actual: &AccountId) -> ErrorView {
     )
 }
 
+/// An RDS endpoint names its Region; a token signed for another one is refused without a reason.
+pub(crate) fn region_agrees(target: &Target) -> Result<(), ErrorView> {
+    let named = target.endpoint.host.strip_suffix(".rds.amazonaws.com").and_then(|host| host.rsplit('.').next());
+    match named {
+        Some(region) if region != target.region.as_str() => Err(ErrorView::new(
+            "wrong-region",
+            format!(
+                "`{}` is said to be in {}, but its endpoint {} is in {region}",
+                target.id, target.region, target.endpoint.host
+            ),
+            format!("write region = \"{region}\" for it in the catalog"),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
 pub(crate) fn bastion_offline(target: &Target, instance: &str) -> ErrorView {
     ErrorView::new(
         "bastion-offline",

@@ -150,6 +150,7 @@ async fn account(shared: &Shared, usable: Option<&Usable>, target: &Target) -> R
 }
 
 async fn database(shared: &Shared, usable: Option<&Usable>, target: &Target) -> Result<Seen, ErrorView> {
+    crate::words::region_agrees(target)?;
     let usable = usable.ok_or_else(crate::identity::not_signed_in)?;
     let rds = Rds::new(&shared.aws(&target.region)?, &usable.credentials);
     let found = rds.database(&target.rds_identifier).await.map_err(|error| error.view())?;

@@ -94,6 +94,7 @@ fn looked_up(reporter: &Reporter, opening: &Opening) -> Result<(Target, String),
             let message = format!("`{}` is not offered as {}", opening.target, opening.role);
             ErrorView::new("role-not-offered", message, "see `daypass list` for what the catalog offers")
         })?;
+    words::region_agrees(&entry.target)?;
     match entry.target.engine {
         Engine::Postgres => Ok((entry.target.clone(), entitlement.database_user.clone())),
         Engine::Mariadb | Engine::Mysql => {

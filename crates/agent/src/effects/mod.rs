@@ -9,7 +9,10 @@ mod sign_in;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use access::{Effect, EffectId, Event};
 use aws::{AwsConfig, ClockSkew};
 use model::{ErrorView, Region, RequestId, Target, TargetId};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::{AbortHandle, JoinHandle},
 };
 use tokio_util::sync::CancellationToken;
@@ -51,6 +54,8 @@ pub(crate) struct Shared {
     catalog_path: PathBuf,
     catalog: Mutex<Option<Arc<Catalog>>>,
     ports: Mutex<BTreeMap<TargetId, u16>>,
+    /// The clock skew that the loop knows of.
+    told_skew: AtomicI32,
 }
 
 impl Shared {
@@ -63,6 +68,7 @@ impl Shared {
             catalog_path: config.places.catalog.clone(),
             catalog: Mutex::new(None),
             ports: Mutex::new(ports),
+            told_skew: AtomicI32::new(0),
         }
     }
 
@@ -107,6 +113,13 @@ impl Shared {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), port);
     }
 
+    async fn tell_skew(&self, events: &mpsc::Sender<Reported>) {
+        let seconds = self.skew.seconds();
+        if self.told_skew.swap(seconds, Ordering::Relaxed) != seconds {
+            let _ended = events.send(Reported::unasked(Event::ClockSkewMeasured { seconds })).await;
+        }
+    }
+
     fn read_catalog(&self) -> Event {
         match Catalog::read(&self.catalog_path) {
             Ok(catalog) => {
@@ -128,8 +141,10 @@ struct Reporter {
 }
 
 impl Reporter {
-    /// Reports an answer.
+    /// Reports an answer; before it the clock skew, if it was measured anew on the way, since instants in the answer are
+    /// judged by it.
     async fn tell(&self, event: Event) {
+        self.shared.tell_skew(&self.events).await;
         // The loop is gone only when the agent ends; nobody is left to know.
         let _ended = self.events.send(Reported { answers: Some(self.answers), event }).await;
     }
@@ -160,7 +175,7 @@ impl World {
 
     /// What is known at the start: the Catalog, where secrets are kept, who is still signed in.
     pub(crate) async fn start(&self) -> Vec<Event> {
-        tokio::spawn(report_skew(self.shared.skew.watch(), self.events.clone()));
+        tokio::spawn(report_skew(Arc::clone(&self.shared), self.events.clone()));
         let kept_in = self.shared.identity.kept_in().clone();
         let mut known = vec![self.shared.read_catalog(), Event::SecretsKept { kept_in }];
         known.extend(self.shared.identity.restore(&self.shared).await);
@@ -257,12 +272,10 @@ impl World {
 }
 
 /// Reports how far AWS's clock is off whenever that turns out to have changed.
-async fn report_skew(mut skew: watch::Receiver<i32>, events: mpsc::Sender<Reported>) {
-    while skew.changed().await.is_ok() {
-        let seconds = *skew.borrow_and_update();
-        if events.send(Reported::unasked(Event::ClockSkewMeasured { seconds })).await.is_err() {
-            return;
-        }
+async fn report_skew(shared: Arc<Shared>, events: mpsc::Sender<Reported>) {
+    let mut skew = shared.skew.watch();
+    while skew.changed().await.is_ok() && !events.is_closed() {
+        shared.tell_skew(&events).await;
     }
 }
 

@@ -52,6 +52,14 @@ impl Vpc {
         self.put(host, port, Route::BlackHole);
     }
 
+    /// Lets `alias:port` lead where `host:port` leads now, as a CNAME does; nothing happens when that leads nowhere.
+    pub fn alias(&self, alias: &str, host: &str, port: u16) {
+        let route = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(&key(host, port)).copied();
+        if let Some(route) = route {
+            self.put(alias, port, route);
+        }
+    }
+
     /// Forgets `host:port`.
     pub fn remove(&self, host: &str, port: u16) {
         self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(&key(host, port));
