@@ -1,6 +1,6 @@
 //! A notification daemon that remembers what it was asked to show, and clicks when it is told to.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use tokio::sync::mpsc;
 use zbus::{Connection, interface, object_server::SignalEmitter, zvariant::OwnedValue};
@@ -86,11 +86,15 @@ impl Notifier {
         in_time(start, next).await
     }
 
-    /// Clicks a button.
-    pub(crate) async fn click(&self, shown: &Shown, label: &str) {
+    /// Clicks a button again and again: a daemon does not know when the program begins to listen.
+    pub(crate) async fn keeps_clicking(&self, shown: &Shown, label: &str) -> Infallible {
         let button = shown.actions.chunks(2).find(|pair| pair.get(1).is_some_and(|has| has == label));
         let name = button.and_then(|pair| pair.first()).unwrap_or_else(|| panic!("no button `{label}` in {shown:?}"));
         let emitter = SignalEmitter::new(&self.connection, PATH).expect("a valid path");
-        Daemon::action_invoked(&emitter, shown.id, name).await.expect("the bus answers");
+        let mut again = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            again.tick().await;
+            Daemon::action_invoked(&emitter, shown.id, name).await.expect("the bus answers");
+        }
     }
 }

@@ -72,8 +72,19 @@ async fn click(window: &Client, selector: &str) {
 }
 
 async fn shows(window: &Client, selector: &str, text: &str) {
-    let wait = window.wait().at_most(PATIENCE).every(EVERY);
-    let found = wait.for_element(Locator::Css(selector)).await.unwrap_or_else(|error| panic!("no {selector}: {error}"));
-    let shown = found.text().await.expect("the element is still there");
-    assert!(shown.contains(text), "{selector} must say `{text}` and says `{shown}`");
+    let mut shown = String::new();
+    let wait = tokio::time::timeout(PATIENCE, async {
+        let mut look = tokio::time::interval(EVERY);
+        while !shown.contains(text) {
+            look.tick().await;
+            // An element may go away between being found and being read. What the driver itself reads is empty for headings
+            // that may be cut off.
+            if let Ok(found) = window.find(Locator::Css(selector)).await {
+                shown = found.prop("innerText").await.ok().flatten().unwrap_or_default();
+            }
+        }
+    });
+    if wait.await.is_err() {
+        panic!("{selector} must say `{text}` and says `{shown}`");
+    }
 }

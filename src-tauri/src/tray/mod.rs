@@ -4,6 +4,8 @@ pub(crate) mod host;
 pub(crate) mod menu;
 #[cfg(test)]
 mod menu_tests;
+#[cfg(target_os = "linux")]
+mod submenu_words;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -79,14 +81,7 @@ pub(crate) fn render(app: &AppHandle, snapshot: &Snapshot) -> Option<Duration> {
 
 impl Tray {
     fn update(&mut self, app: &AppHandle, menu: Menu) -> tauri::Result<()> {
-        if menu.has_shape_of(&self.shown) {
-            let (old, new) = (labels(&self.shown.entries), labels(&menu.entries));
-            for (line, (old, new)) in self.lines.iter().zip(old.into_iter().zip(new)) {
-                if old != new {
-                    line.set_text(new)?;
-                }
-            }
-        } else {
+        if !menu.has_shape_of(&self.shown) || !self.reword(&menu)? {
             let (native, lines) = native_menu(app, &menu)?;
             self.icon.set_menu(Some(native))?;
             self.lines = lines;
@@ -100,15 +95,37 @@ impl Tray {
         self.shown = menu;
         Ok(())
     }
+
+    /// Changes words in place. False when some could not be changed.
+    fn reword(&self, menu: &Menu) -> tauri::Result<bool> {
+        let (old, new) = (labels(&self.shown.entries), labels(&menu.entries));
+        let mut all = true;
+        for (line, (old, new)) in self.lines.iter().zip(old.into_iter().zip(new)) {
+            if old != new {
+                all &= line.reword(old, new)?;
+            }
+        }
+        Ok(all)
+    }
 }
 
 impl Line {
-    fn set_text(&self, text: &str) -> tauri::Result<()> {
+    fn reword(&self, old: &str, new: &str) -> tauri::Result<bool> {
         match self {
-            Self::Item(item) => item.set_text(literal(text)),
-            Self::Submenu(submenu) => submenu.set_text(literal(text)),
+            Self::Item(item) => item.set_text(literal(new)).map(|()| true),
+            Self::Submenu(submenu) => submenu.set_text(literal(new)).map(|()| shows_reworded(old, new)),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn shows_reworded(old: &str, new: &str) -> bool {
+    submenu_words::change(old, new)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shows_reworded(_old: &str, _new: &str) -> bool {
+    true
 }
 
 fn build(app: &AppHandle, menu: Menu) -> tauri::Result<Tray> {
