@@ -107,9 +107,14 @@ impl Agent {
         })?;
         let listener = ipc::Server::bind(&config.places.socket).await?;
         handoff::sweep(config.places.runtime_dir());
-        let (handle, owner) = owner::Owner::new(&config, state).await;
+        let (stopped, has_stopped) = watch::channel(false);
+        let (handle, owner) = owner::Owner::new(&config, state, has_stopped).await;
         let running = tokio::spawn(owner.run());
-        tokio::spawn(server::serve(listener, handle.clone(), config.stay, running));
+        let serving = server::serve(listener, handle.clone(), config.stay, running);
+        tokio::spawn(async move {
+            serving.await;
+            stopped.send_replace(true);
+        });
         Ok(handle)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use access::{Access, Effect, EffectId, Event};
+use access::{Access, Effect, EffectId, Event, Saved};
 use model::{ErrorView, Notice, Snapshot};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -26,9 +26,14 @@ pub(crate) struct Owner {
     events: mpsc::Receiver<Reported>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     notices: broadcast::Sender<Notice>,
-    stopped: watch::Sender<bool>,
     /// Answers that are given once the snapshot shows what they are about.
-    answers: Vec<(oneshot::Sender<Result<(), ErrorView>>, Result<(), ErrorView>)>,
+    answers: Vec<Answered>,
+}
+
+/// A command's answer, and who waits for it.
+struct Answered {
+    to: oneshot::Sender<Result<(), ErrorView>>,
+    outcome: Result<(), ErrorView>,
 }
 
 /// Why the loop woke up.
@@ -39,7 +44,7 @@ enum Woken {
 }
 
 impl Owner {
-    pub(crate) async fn new(config: &AgentConfig, state: StateFile) -> (Handle, Self) {
+    pub(crate) async fn new(config: &AgentConfig, state: StateFile, stopped: watch::Receiver<bool>) -> (Handle, Self) {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).expect("the operating system gives randomness");
         let mut access = Access::new(seed, config.clock.now(), state.state().saved.clone());
@@ -53,25 +58,9 @@ impl Owner {
         }
         let (snapshots, latest) = watch::channel(Arc::new(access.snapshot()));
         let (notices, _) = broadcast::channel(QUEUE);
-        let (stopped, has_stopped) = watch::channel(false);
-        let handle =
-            Handle { commands, snapshots: latest, notices: notices.clone(), doctor: shared, stopped: has_stopped };
+        let handle = Handle { commands, snapshots: latest, notices: notices.clone(), doctor: shared, stopped };
         let clock = config.clock.clone();
-        (
-            handle,
-            Self {
-                access,
-                clock,
-                state,
-                world,
-                commands: asked,
-                events,
-                snapshots,
-                notices,
-                stopped,
-                answers: Vec::new(),
-            },
-        )
+        (handle, Self { access, clock, state, world, commands: asked, events, snapshots, notices, answers: Vec::new() })
     }
 
     /// Runs until a [`model::Command::Quit`] was carried out.
@@ -83,7 +72,6 @@ impl Owner {
                 }
                 if self.carry_out(id, effect).await.is_break() {
                     self.publish();
-                    self.stopped.send_replace(true);
                     return;
                 }
             }
@@ -94,8 +82,8 @@ impl Owner {
             self.access.handle_timeout(now);
             match woken {
                 Woken::Asked(asked) => {
-                    let answer = self.access.command(asked.command, now).map_err(|refusal| refusal.view());
-                    self.answers.push((asked.answer, answer));
+                    let outcome = self.access.command(asked.command, now).map_err(|refusal| refusal.view());
+                    self.answers.push(Answered { to: asked.answer, outcome });
                 }
                 Woken::Reported(reported) => self.access.event(reported.answers, reported.event, now),
                 Woken::Deadline => {}
@@ -113,24 +101,27 @@ impl Owner {
     }
 
     async fn carry_out(&mut self, id: EffectId, effect: Effect) -> ControlFlow<()> {
-        match effect {
-            Effect::Save { saved } => {
-                let ports = self.world.ports();
-                let written = self.state.change(|state| {
-                    state.saved = saved;
-                    state.ports = ports;
-                });
-                if let Err(error) = written {
-                    tracing::error!(%error, "the state was not saved");
-                }
-            }
-            Effect::Quit => {
-                self.world.end().await;
-                return ControlFlow::Break(());
-            }
-            other => self.world.begin(id, other).await,
+        if effect == Effect::Quit {
+            self.world.end().await;
+            return ControlFlow::Break(());
+        }
+        if let Effect::Save { saved } = effect {
+            self.save(saved);
+        } else {
+            self.world.begin(id, effect).await;
         }
         ControlFlow::Continue(())
+    }
+
+    fn save(&mut self, saved: Saved) {
+        let ports = self.world.ports();
+        let written = self.state.change(|state| {
+            state.saved = saved;
+            state.ports = ports;
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, "the state was not saved");
+        }
     }
 
     fn publish(&mut self) {
@@ -142,9 +133,9 @@ impl Owner {
             }
             changed
         });
-        for (asked, answer) in self.answers.drain(..) {
+        for Answered { to, outcome } in self.answers.drain(..) {
             // A shell that went away does not want to know.
-            let _gone = asked.send(answer);
+            let _gone = to.send(outcome);
         }
         while let Some(notice) = self.access.poll_notice() {
             // Nobody listens when no shell is there; the snapshot says the same.

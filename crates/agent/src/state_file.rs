@@ -131,7 +131,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let target = TargetId::new("orders-prod").expect("a valid name");
         let mut first = StateFile::hold(folder.path()).expect("nobody holds it");
-        first.change(|state| drop(state.ports.insert(target.clone(), 15_432))).expect("the folder is writable");
+        first.change(|state| state.ports.extend([(target.clone(), 15_432)])).expect("the folder is writable");
         assert!(matches!(StateFile::hold(folder.path()), Err(StateError::Owned(_))), "there is one owner");
         drop(first);
         let next = StateFile::hold(folder.path()).expect("the first let go");
