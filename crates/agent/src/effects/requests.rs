@@ -12,6 +12,10 @@ use super::{Reporter, Shared};
 /// How long giving back waits for the Broker to have removed the permission.
 const REMOVAL: Duration = Duration::from_secs(180);
 
+/// Between tries to place a request while AWS does not answer or is asked too often.
+const PLACING_PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8), Duration::from_secs(20)];
+
 /// Places a request; its id makes a repetition after a crash harmless.
 pub(super) async fn place(reporter: Reporter, request: AccessRequest) {
     let id = request.id.clone();
@@ -35,7 +39,16 @@ async fn placed(shared: &Shared, request: &AccessRequest) -> Result<brokers::Pla
     };
     let broker = broker(shared, &entry.target.region, runbook).await?;
     let ask = Ask { request, rds_identifier: &entry.target.rds_identifier, runbook };
-    broker.ask(&ask).await.map_err(|error| error.view())
+    let mut pauses = PLACING_PAUSES.iter();
+    loop {
+        match broker.ask(&ask).await {
+            Ok(placed) => return Ok(placed),
+            Err(error) => match pauses.next() {
+                Some(pause) if error.is_transient() => tokio::time::sleep(*pause).await,
+                Some(_) | None => return Err(error.view()),
+            },
+        }
+    }
 }
 
 /// Follows a placed request until nothing more can become of it.
