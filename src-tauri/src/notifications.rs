@@ -39,7 +39,7 @@ pub(crate) async fn tell_failure(failure: &ErrorView) {
 /// Shows it and waits for a click, for a limited time.
 async fn show(telling: Telling) -> Option<Action> {
     let mut notification = notify_rust::Notification::new();
-    notification.appname("Daypass").icon("dev.daypass.Daypass").summary(&telling.title).body(&escape(&telling.body));
+    notification.appname("Daypass").summary(&telling.title).body(&escape(&telling.body));
     for (at, (label, _)) in telling.buttons.iter().enumerate() {
         notification.action(&at.to_string(), label);
     }

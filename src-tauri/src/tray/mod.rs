@@ -173,12 +173,15 @@ fn id(action: &Action) -> String {
 }
 
 fn labels(entries: &[Entry]) -> Vec<&str> {
-    let of = |entry| match entry {
-        &Entry::Item { ref label, .. } => vec![label.as_str()],
+    entries.iter().flat_map(labels_of).collect()
+}
+
+fn labels_of(entry: &Entry) -> Vec<&str> {
+    match entry {
+        Entry::Item { label, .. } => vec![label.as_str()],
         Entry::Separator => vec![],
         Entry::Submenu { label, entries } => std::iter::once(label.as_str()).chain(labels(entries)).collect(),
-    };
-    entries.iter().flat_map(of).collect()
+    }
 }
 
 fn native_menu(app: &AppHandle, menu: &Menu) -> tauri::Result<(tauri::menu::Menu<Wry>, Vec<Line>)> {
