@@ -25,8 +25,7 @@ pub(crate) struct Broom {
 impl Broom {
     /// Starts one that will remove `folder`.
     pub(crate) fn wait_beside(folder: &Path) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(Failure::io("cannot find xtask itself"))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(own_program()?);
         command.arg(COMMAND).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null());
         join_group(&mut command, 0);
         let mut process = command.spawn().map_err(Failure::io("cannot start the process that cleans up"))?;
@@ -49,6 +48,16 @@ impl Broom {
         }
         let status = process.wait().map_err(Failure::io("cannot wait for the process that cleans up"))?;
         if status.success() { Ok(()) } else { Err(Failure::Command { what: format!("xtask {COMMAND}"), status }) }
+    }
+}
+
+/// This program. Building the workspace may have replaced its file; on Linux the running one still has a name.
+fn own_program() -> Result<PathBuf, Failure> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() {
+        Ok(running)
+    } else {
+        std::env::current_exe().map_err(Failure::io("cannot find xtask itself"))
     }
 }
 
