@@ -70,7 +70,7 @@ fn connection(snapshot: &Snapshot, target: &TargetId, wording: Wording) -> Resul
             Wording::Psql => connection.psql.clone(),
             Wording::Url => connection.url.clone(),
         }),
-        Some(Gateway::Closed { .. } | Gateway::Opening { .. }) | None => {
+        Some(Gateway::Closed { .. } | Gateway::Closing | Gateway::Opening { .. }) | None => {
             Err(ErrorView::new("not-connected", format!("{target} is not connected"), "connect first"))
         }
     }

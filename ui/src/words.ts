@@ -20,6 +20,7 @@ export const words = {
   signedInFor: (left: string) => `${left} left`,
 
   connected: "Connected",
+  disconnecting: "Disconnecting",
   reconnecting: "Reconnecting",
   settingUp: "Approved, being set up",
   waiting: "Waiting for approval",

@@ -73,7 +73,7 @@ impl Gateway {
                 model::Gateway::Broken { role, cause, connection }
             }
             Self::Closed { cause } => model::Gateway::Closed { cause },
-            Self::Closing { .. } => model::Gateway::Closed { cause: None },
+            Self::Closing { .. } => model::Gateway::Closing,
             Self::Open(Live { role, opened_at, connections, done, connection }) => {
                 model::Gateway::Open { role, opened_at, connections, done, connection }
             }

@@ -1,6 +1,6 @@
 //! The one background owner of state: it runs effects, keeps what must survive, publishes snapshots and serves the local socket.
 //!
-//! One loop ([`owner`]) is the only place that changes anything. Shells send a [`model::Command`] and render the
+//! One loop (in `owner`) is the only place that changes anything. Shells send a [`model::Command`] and render the
 //! [`model::Snapshot`] they are pushed. Nothing here decides who may reach what; that is [`access::Access`].
 
 mod catalog;

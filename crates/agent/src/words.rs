@@ -2,10 +2,10 @@
 
 use model::{AccountId, ErrorView, Target};
 
-/// "10 min behind", from how far AWS's clock is ahead.
+/// "10 min behind", from how far AWS's clock is ahead, in seconds; to the nearest minute from two minutes on.
 pub(crate) fn apart(seconds: i32) -> String {
     let (amount, side) = (seconds.unsigned_abs(), if seconds > 0 { "behind" } else { "ahead of" });
-    if amount < 120 { format!("{amount} s {side}") } else { format!("{} min {side}", amount / 60) }
+    if amount < 120 { format!("{amount} s {side}") } else { format!("{} min {side}", (amount + 30) / 60) }
 }
 
 pub(crate) fn wrong_account(target: &Target, actual: &AccountId) -> ErrorView {

@@ -39,6 +39,7 @@ pub(crate) fn state(view: &TargetView, now: WallTime) -> (char, String) {
         Gateway::Opening { step, .. } => return ('◐', format!("connecting: {}", step_name(*step))),
         Gateway::Broken { cause, .. } => return ('◑', format!("reconnecting: {cause}")),
         Gateway::Closed { cause: Some(cause) } => return ('✕', format!("not connected: {cause}")),
+        Gateway::Closing => return ('◔', "disconnecting".to_owned()),
         Gateway::Closed { cause: None } => {}
     }
     match (&view.grant, view.request.as_ref().map(|request| &request.state)) {

@@ -3,8 +3,12 @@
 use std::process::{Command, Stdio};
 
 fn daypass(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_daypass")).args(arguments).env_clear().stdin(Stdio::null()).output().expect("it was built");
+    let output = Command::new(env!("CARGO_BIN_EXE_daypass"))
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .expect("it was built");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

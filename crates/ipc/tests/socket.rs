@@ -59,7 +59,7 @@ async fn without_an_agent_the_error_names_the_socket_and_the_next_step() {
     let view = Client::connect(&path).await.expect_err("nobody listens").view();
     assert_eq!(view.code, "no-agent");
     assert!(view.message.contains(path.as_path().to_str().expect("UTF-8")), "{}", view.message);
-    assert_eq!(view.hint, "start the tray application or `daypass agent`");
+    assert_eq!(view.hint, "Start the tray application or `daypass agent`");
 }
 
 #[tokio::test]

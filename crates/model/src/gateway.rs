@@ -23,6 +23,8 @@ pub enum Gateway {
         /// Why the last attempt to open it failed, until the next one.
         cause: Option<ErrorView>,
     },
+    /// It accepts nobody any more; its connections and its SSM session are being ended.
+    Closing,
     /// It is being opened, step by step.
     Opening {
         /// Which Role it will serve.

@@ -185,9 +185,9 @@ fn refused(stage: &Stage, port: Option<u16>) -> Result<String, Failure> {
     if answer.status.success() {
         return Err(Failure::untrue("a new connection to be refused", answer.stdout));
     }
-    let gateway = stage.target(TARGET)?["gateway"].clone();
-    if gateway["state"] != "closed" {
-        return Err(Failure::untrue("the gateway to be closed", gateway.to_string()));
+    let closed = bounded::until(LATE, || Ok((stage.target(TARGET)?["gateway"]["state"] == "closed").then_some(())))?;
+    if closed.is_none() {
+        return Err(Failure::untrue("the gateway to be closed", stage.target(TARGET)?["gateway"].to_string()));
     }
     let Some(port) = port else { return Err(Failure::untrue("a gateway that was open before", "none")) };
     if TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(2)).is_ok() {

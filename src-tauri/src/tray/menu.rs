@@ -154,6 +154,7 @@ impl Writer {
                 submenu(format!("◔ {id} · {}", doing(*step)), vec![cancel])
             }
             Gateway::Closed { .. } => self.closed_row(view, &limit),
+            Gateway::Closing => words(format!("◔ {id} · disconnecting")),
         }
     }
 

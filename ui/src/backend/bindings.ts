@@ -229,6 +229,8 @@ connection: ConnectionStrings } |
 { state: "closed"; 
 /**  Why the last attempt to open it failed, until the next one. */
 cause: ErrorView | null } | 
+/**  It accepts nobody any more; its connections and its SSM session are being ended. */
+{ state: "closing" } | 
 /**  It is being opened, step by step. */
 { state: "opening"; 
 /**  Which Role it will serve. */

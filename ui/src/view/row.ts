@@ -39,6 +39,8 @@ function inGateway(view: TargetView, base: Base): Row | null {
   switch (gateway.state) {
     case "closed":
       return null;
+    case "closing":
+      return { ...base, ends: null, mark: "waiting", tone: "plain", state: words.disconnecting, action: null };
     case "opening":
       return {
         ...base, role: gateway.role, mark: "waiting", tone: "attention", state: words.opening[gateway.step],

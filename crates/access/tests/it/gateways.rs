@@ -157,7 +157,7 @@ fn disconnecting_closes_the_gateway_and_keeps_the_grant() {
     let grant = world.view().grant;
     world.must(Command::CloseGateway { target: orders() });
     assert_eq!(world.asked(), [Effect::CloseGateway { target: orders(), reason: CloseReason::Disconnected }]);
-    assert_eq!((world.view().gateway, world.view().grant), (Gateway::Closed { cause: None }, grant));
+    assert_eq!((world.view().gateway, world.view().grant), (Gateway::Closing, grant));
     world.must(Command::CloseGateway { target: orders() });
     assert_eq!(world.asked(), [], "closing twice is no error");
 }
@@ -203,7 +203,7 @@ fn answers_to_an_abandoned_opening_are_ignored() {
     let cause = trouble("too-late");
     for late in [opened(orders()), Event::GatewayFailed { target: orders(), cause }] {
         world.answer(late);
-        assert_eq!(world.view().gateway, Gateway::Closed { cause: None });
+        assert_eq!(world.view().gateway, Gateway::Closing);
     }
     assert_eq!(world.notices(), []);
 }

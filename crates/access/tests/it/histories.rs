@@ -512,6 +512,6 @@ fn in_force_by(grant: Option<&Grant>) -> Option<(RoleName, WallTime)> {
 fn role_of(gateway: &Gateway) -> Option<RoleName> {
     match gateway {
         Gateway::Broken { role, .. } | Gateway::Open { role, .. } | Gateway::Opening { role, .. } => Some(*role),
-        Gateway::Closed { .. } => None,
+        Gateway::Closed { .. } | Gateway::Closing => None,
     }
 }

@@ -206,6 +206,7 @@ fn gateway(snapshot: &Snapshot, target: &Target) -> Result<Seen, ErrorView> {
             Seen::well(format!("open at 127.0.0.1:{}, {connections} connections, login proven", connection.port))
         }
         Some(Gateway::Broken { cause, .. } | Gateway::Closed { cause: Some(cause) }) => Err(cause.clone()),
+        Some(Gateway::Closing) => Seen::well("being closed"),
         Some(Gateway::Opening { .. }) => Seen::well("being opened"),
         Some(Gateway::Closed { cause: None }) | None => {
             Seen::well(format!("closed; `daypass connect {}` goes the whole way and logs in once", target.id))

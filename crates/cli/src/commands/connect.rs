@@ -96,7 +96,7 @@ async fn wait_until_open(guest: &Guest, target: &TargetId, terminal: Terminal) -
                 }
                 Gateway::Closed { cause: Some(cause) } => Some(Err(Failure::from(cause.clone()))),
                 Gateway::Closed { cause: None } => Some(Err(not_open(target))),
-                Gateway::Broken { .. } => None,
+                Gateway::Broken { .. } | Gateway::Closing => None,
             }
         })
         .await?
