@@ -11,10 +11,14 @@ use crate::round_trip::{RoundTrip, Window};
 
 /// Bytes that may be unacknowledged. The SSM agent stops reading at 4 MiB that its destination does not take.
 const UNACKED_LIMIT: usize = 2 * 1024 * 1024;
+/// Sequence number of the first message behind the HandshakeResponse.
+const FIRST_DATA: i64 = 1;
 /// The SSM agent leaves the first stream bytes unacknowledged until it has looked up its own network: these find the moment.
 const FIRST_DATA_INTERVALS: [Duration; 4] =
     [Duration::from_millis(15), Duration::from_millis(30), Duration::from_millis(60), Duration::from_millis(120)];
 const FIRST_DATA_REPEAT: Duration = Duration::from_millis(200);
+/// Messages sent before the first stream bytes are acknowledged: until then the SSM agent only piles up what follows them.
+const FIRST_MESSAGES: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -26,6 +30,7 @@ pub(crate) struct Outgoing {
     resend: VecDeque<i64>,
     unacked_bytes: usize,
     flying_bytes: usize,
+    /// Of the first stream bytes. Those behind them are acknowledged earlier, when they are only kept.
     data_acknowledged: bool,
     trip: RoundTrip,
     window: Window,
@@ -67,7 +72,8 @@ impl Outgoing {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.unacked_bytes < UNACKED_LIMIT && self.flying_bytes < self.window.size()
+        let begun = self.data_acknowledged || self.queue.len() < FIRST_MESSAGES;
+        begun && self.unacked_bytes < UNACKED_LIMIT && self.flying_bytes < self.window.size()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -96,11 +102,11 @@ impl Outgoing {
             self.trip.measure(sample, now);
             self.window.acknowledged(frame.len(), sample, &self.trip, now);
         }
-        self.data_acknowledged |= sequence > 0;
         while self.queue.front().is_some_and(|unacked| unacked.frame.is_none()) {
             self.queue.pop_front();
             self.first += 1;
         }
+        self.data_acknowledged |= self.first > FIRST_DATA;
         self.drop_settled_flights();
     }
 

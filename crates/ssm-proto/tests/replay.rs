@@ -104,6 +104,45 @@ fn the_first_stream_bytes_are_sent_again_fast_until_they_are_acknowledged() {
 }
 
 #[test]
+fn the_first_stream_bytes_stay_fast_when_what_follows_them_is_acknowledged_early() {
+    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let stream = replay.open();
+    replay.play_until(PayloadType::HandshakeComplete);
+    let start = replay.now;
+    replay.client.write(stream, b"select 1").expect("there is room");
+    replay.carry();
+    replay.sent.clear();
+    replay.acknowledge(2);
+
+    for wait in [15, 45, 105].map(Duration::from_millis) {
+        let (at, _) = replay.client.poll_timeout().expect("it is not acknowledged");
+        assert_eq!(at - start, wait);
+        replay.now = at;
+        replay.client.handle_timeout(at);
+        assert_eq!(replay.sent().iter().map(|frame| frame.sequence_number).collect::<Vec<_>>(), [1]);
+    }
+    replay.acknowledge(1);
+    assert_eq!(replay.client.poll_timeout(), None, "all is acknowledged");
+}
+
+#[test]
+fn little_follows_the_first_stream_bytes_until_they_are_acknowledged() {
+    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let stream = replay.open();
+    replay.play_until(PayloadType::HandshakeComplete);
+    replay.client.write(stream, &[7; 200_000]).expect("there is room");
+    replay.carry();
+    for early in 2..=200 {
+        replay.acknowledge(early);
+    }
+    let kept = replay.sent.iter().map(|frame| frame.sequence_number).max();
+    assert_eq!(kept, Some(64), "the SSM agent keeps them all");
+
+    replay.acknowledge(1);
+    assert!(replay.sent.iter().any(|frame| frame.sequence_number > 64), "the port is ready");
+}
+
+#[test]
 fn pausing_holds_everything_back_and_loses_nothing() {
     let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
     let stream = replay.open();
