@@ -110,6 +110,32 @@ async fn a_token_for_an_alias_of_the_database_is_told_with_the_name_to_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_rds_refuses_is_told_with_every_reason_it_may_have() {
+    let world = World::new().await;
+    let ana = world.person_with_catalog("ana", |text| {
+        let (before, after) = text.split_once("id = \"billing-staging\"").expect("the catalog has it");
+        format!("{before}id = \"billing-staging\"{}", after.replacen("user = \"app_ro\"", "user = \"app_rw\"", 1))
+    });
+    ana.signs_in("acme").await;
+    let refusal = ana.is_refused(&["connect", "billing-staging"], "login-refused").await;
+    let parts =
+        ["`app_rw`", "PAM authentication failed", "rds-db:connect", "15 minutes", "daypass doctor billing-staging"];
+    all_in(&refusal, &parts);
+    let reasons = world.sandbox.iam_db_auth_errors();
+    assert!(reasons.iter().any(|reason| reason.user == "app_rw"), "it was RDS that refused: {reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_down_is_told_apart_from_a_refused_login() {
+    let world = World::new().await;
+    let ana = world.person("ana");
+    ana.signs_in("acme").await;
+    world.sandbox.vpc().remove("billing-staging.c9daypass0.eu-west-1.rds.amazonaws.com", 5432);
+    let refusal = ana.is_refused(&["connect", "billing-staging"], "database-unreachable").await;
+    all_in(&refusal, &["billing-staging.c9daypass0.eu-west-1.rds.amazonaws.com:5432", "bastion", "security group"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_off_by_ten_minutes_is_told_and_reckoned_with() {
     for minutes in [10, -10] {
         let clock_offset = SignedDuration::from_mins(minutes);

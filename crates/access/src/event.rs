@@ -1,7 +1,7 @@
 //! What the world answered.
 
 use model::{
-    ConnectionStrings, EndReason, Entitlement, ErrorView, IdentityProvider, OpeningStep, PendingReview, RequestId,
+    ConnectionStrings, Entitlement, ErrorView, IdentityProvider, OpeningStep, PendingReview, Progress, RequestId,
     StepTime, Target, TargetId, WallTime,
 };
 
@@ -148,44 +148,6 @@ pub enum Event {
     SignInStarted {
         /// The page.
         authorize_url: String,
-    },
-}
-
-/// What a broker reports about a request, in the order it may happen.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Progress {
-    /// Somebody agreed; the broker is putting it in force.
-    Approved {
-        /// Who.
-        by: Option<String>,
-    },
-    /// In force.
-    Granted {
-        /// Who agreed.
-        by: Option<String>,
-        /// Until when, on AWS's clock.
-        expires_at: WallTime,
-    },
-    /// Somebody declined.
-    Denied {
-        /// Who.
-        by: Option<String>,
-        /// What they said.
-        comment: Option<String>,
-    },
-    /// Taken back before an answer.
-    Cancelled,
-    /// Nobody answered in time.
-    Lapsed,
-    /// The broker could not carry it out.
-    Failed {
-        /// Why, and what to do.
-        cause: ErrorView,
-    },
-    /// The Grant is over.
-    Ended {
-        /// Why.
-        reason: EndReason,
     },
 }
 

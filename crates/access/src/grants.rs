@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use model::{EndReason, ErrorView, Notice, RequestId, RoleName, TargetId, WallTime};
+use model::{EndReason, ErrorView, Notice, Progress, RequestId, RoleName, TargetId, WallTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Access, Effect, Progress, Refusal,
+    Access, Effect, Refusal,
     identity::Subject,
     outbox::Errand,
     requests::{Request, Stage},

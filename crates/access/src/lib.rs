@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use model::{Command, MonoTime, Notice, Now, SecretsKeptIn, TargetId};
 
 pub use effect::{CloseReason, Effect, EffectId};
-pub use event::{CatalogEntry, Event, Progress};
+pub use event::{CatalogEntry, Event};
 pub use refusal::Refusal;
 pub use saved::Saved;
 

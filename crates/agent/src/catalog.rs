@@ -321,12 +321,7 @@ impl EntitlementTable {
 
 /// Plain http is only for this computer: anything else on the way could read or change what passes.
 fn trusted_address(at: usize, url: Url) -> Result<Url, Fault> {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
+    let loopback = url.host_str().is_some_and(model::is_loopback_host);
     match url.scheme() {
         "https" => Ok(url),
         "http" if loopback => Ok(url),

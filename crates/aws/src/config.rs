@@ -13,7 +13,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, Connector, ConnectorBuilder, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use model::Region;
-use url::{Host, Url};
+use url::Url;
 
 use crate::{AwsError, ClockSkew, Credentials};
 
@@ -110,12 +110,7 @@ impl AwsConfig {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(model::is_loopback_host)
 }
 
 /// HTTPS_PROXY and NO_PROXY hold for AWS's public addresses, never for loopback.

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws::{AwsConfig, AwsError, Credentials, Execution, ExecutionStatus, Listed};
-use model::{Decision, PendingReview, WallTime};
+use model::{Decision, PendingReview, Progress, WallTime};
 
 use crate::decisions::{self, person};
 use crate::progress::{APPROVE, lapses_at, progress};
-use crate::{Ask, Broker, BrokerError, Placed, Progress};
+use crate::{Ask, Broker, BrokerError, Placed};
 
 /// Runbooks as the holder of some Credentials uses them.
 #[derive(Clone, Debug)]

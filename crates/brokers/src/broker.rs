@@ -1,9 +1,7 @@
 //! The seam every Broker fits.
 
 use aws::AwsError;
-use model::{AccessRequest, Decision, ErrorView, PendingReview, WallTime};
-
-use crate::Progress;
+use model::{AccessRequest, Decision, ErrorView, PendingReview, Progress, WallTime};
 
 /// The system that decides on and enforces Grants.
 pub trait Broker {

@@ -11,5 +11,4 @@ mod watch;
 
 pub use automation::Automation;
 pub use broker::{Ask, Broker, BrokerError, Placed};
-pub use progress::Progress;
 pub use watch::{Nudge, Watch};

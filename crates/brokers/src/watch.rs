@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::Progress;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::{BrokerError, Progress};
+use crate::BrokerError;
 
 /// The longest wait after failures. Account-wide, AWS takes three looks a second.
 const SLOWEST: Duration = Duration::from_secs(300);

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use aws::{AwsConfig, ClockSkew, Credentials};
-use brokers::{Ask, Automation, Broker, BrokerError, Placed, Progress, Watch};
-use model::{AccessRequest, Decision, EndReason, Region, RequestId, RequestState, RoleName, TargetId, WallTime};
+use brokers::{Ask, Automation, Broker, BrokerError, Placed, Watch};
+use model::{
+    AccessRequest, Decision, EndReason, Progress, Region, RequestId, RequestState, RoleName, TargetId, WallTime,
+};
 use sandbox::{Sandbox, SandboxConfig};
 use secrets::Secret;
 

@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::either::Either;
 use tower_service::Service;
-use url::{Host, Url};
+use url::Url;
 
 pub(crate) type Websocket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
 
@@ -176,12 +176,7 @@ fn is_secure(url: &Url) -> Result<bool, DialError> {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(model::is_loopback_host)
 }
 
 fn connect_error(host: &str, cause: &dyn std::error::Error) -> DialError {

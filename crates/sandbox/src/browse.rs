@@ -65,7 +65,7 @@ impl Browse {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    url.scheme() == "http" && matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"))
+    url.host_str().is_some_and(model::is_loopback_host)
 }
 
 /// Codes and states are nobody's business.

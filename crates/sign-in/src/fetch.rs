@@ -7,7 +7,7 @@ use std::time::Duration;
 use oauth2::http::Response;
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::redirect::Policy;
-use url::{Host, Url};
+use url::Url;
 
 const LIMIT: Duration = Duration::from_secs(15);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -78,12 +78,7 @@ pub(crate) fn is_safe(url: &str) -> bool {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(model::is_loopback_host)
 }
 
 fn failed(error: reqwest::Error) -> FetchError {

@@ -44,6 +44,14 @@ pub(crate) const NEEDS: &[Need] = &[
         brew: &[],
         winget: &[],
     },
+    Need { reason: "a real panel that shows the tray icon in tests", apt: &["xfce4-panel"], brew: &[], winget: &[] },
+    Need { reason: "the settings of that panel", apt: &["xfconf"], brew: &[], winget: &[] },
+    Need {
+        reason: "what xfconf takes for a session bus; without it apt installs systemd for that",
+        apt: &["dbus-x11"],
+        brew: &[],
+        winget: &[],
+    },
     Need { reason: "a real keychain in tests", apt: &["gnome-keyring", "libsecret-tools"], brew: &[], winget: &[] },
     Need {
         reason: "letters and icons on a machine without a desktop",

@@ -1,8 +1,8 @@
 //! What the world may answer, right or wrong.
 
-use access::{Effect, Event, Progress};
+use access::{Effect, Event};
 use jiff::SignedDuration;
-use model::{EndReason, OpeningStep, TargetId, WallTime};
+use model::{EndReason, OpeningStep, Progress, TargetId, WallTime};
 
 use crate::world::{acme, connection, review, trouble};
 

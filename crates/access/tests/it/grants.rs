@@ -1,7 +1,7 @@
 //! How access ends.
 
-use access::{CloseReason, Effect, Event, Progress, Refusal};
-use model::{Command, EndReason, Gateway, Grant, Notice, RoleName};
+use access::{CloseReason, Effect, Event, Refusal};
+use model::{Command, EndReason, Gateway, Grant, Notice, Progress, RoleName};
 
 use crate::world::{HOUR, MINUTE, World, at, billing, orders, request, signed_in, trouble};
 

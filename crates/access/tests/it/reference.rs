@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use access::Progress;
-use model::{Gate, RequestId, RoleName, TargetId, WallTime};
+use model::{Gate, Progress, RequestId, RoleName, TargetId, WallTime};
 
 /// All requests ever made, in the order of asking.
 #[derive(Debug, Default)]

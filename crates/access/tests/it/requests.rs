@@ -1,7 +1,7 @@
 //! Asking for access.
 
-use access::{Effect, Event, Progress, Refusal};
-use model::{Command, Grant, Notice, RequestId, RequestState, RoleName, TargetId};
+use access::{Effect, Event, Refusal};
+use model::{Command, Grant, Notice, Progress, RequestId, RequestState, RoleName, TargetId};
 
 use crate::world::{HOUR, World, at, billing, length, orders, request, trouble};
 

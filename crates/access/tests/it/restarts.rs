@@ -1,7 +1,7 @@
 //! What a crash does not lose.
 
-use access::{Access, Effect, Event, Progress};
-use model::{Command, EndReason, Grant, Notice, RequestState, RoleName};
+use access::{Access, Effect, Event};
+use model::{Command, EndReason, Grant, Notice, Progress, RequestState, RoleName};
 
 use crate::world::{HOUR, MINUTE, World, at, orders, request, signed_in, start};
 

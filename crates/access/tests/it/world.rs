@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use access::{Access, CatalogEntry, Effect, EffectId, Event, Progress, Refusal, Saved};
+use access::{Access, CatalogEntry, Effect, EffectId, Event, Refusal, Saved};
 use jiff::SignedDuration;
 use model::{
     AccessDuration, Bastion, BindingLimit, Command, ConnectionStrings, Endpoint, Engine, Entitlement, Environment,
     ErrorView, Gate, Gateway, Grant, Identity, IdentityProvider, IdentityProviderId, LimitKind, MonoTime, Notice, Now,
-    OpeningStep, PendingReview, Region, RequestId, RequestState, RoleName, StepTime, Target, TargetId, TargetView,
-    WallTime,
+    OpeningStep, PendingReview, Progress, Region, RequestId, RequestState, RoleName, StepTime, Target, TargetId,
+    TargetView, WallTime,
 };
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use access::Event;
 use aws::AwsError;
 use brokers::{Ask, Automation, Broker, BrokerError, Watch};
-use model::{AccessRequest, Decision, ErrorView, Gate, Region, RequestId, TargetId};
+use model::{AccessRequest, Decision, ErrorView, Gate, Progress, Region, RequestId, TargetId};
 
 use super::{Reporter, Shared};
 
@@ -58,9 +58,7 @@ pub(super) async fn watch(reporter: Reporter, request: RequestId, broker_ref: St
         match watch.next(|| look(&reporter.shared, &target, &broker_ref)).await {
             Ok(progress) => {
                 let last = progress.is_final();
-                reporter
-                    .tell(Event::RequestProgressed { request: request.clone(), progress: translated(progress) })
-                    .await;
+                reporter.tell(Event::RequestProgressed { request: request.clone(), progress }).await;
                 if last {
                     return;
                 }
@@ -74,7 +72,7 @@ pub(super) async fn watch(reporter: Reporter, request: RequestId, broker_ref: St
 /// Takes back a request that nobody answered.
 pub(super) async fn withdraw(reporter: Reporter, request: RequestId, broker_ref: String, target: TargetId) {
     let event = match stopped(&reporter.shared, &target, &broker_ref).await {
-        Ok(()) => Event::RequestProgressed { request, progress: access::Progress::Cancelled },
+        Ok(()) => Event::RequestProgressed { request, progress: Progress::Cancelled },
         Err(cause) => Event::ReleaseFailed { request, cause },
     };
     reporter.tell(event).await;
@@ -179,7 +177,7 @@ fn pace(shared: &Shared) -> Option<Watch> {
     Some(Watch::every(shared.catalog().ok()?.aws.poll))
 }
 
-async fn look(shared: &Shared, target: &TargetId, broker_ref: &str) -> Result<Option<brokers::Progress>, BrokerError> {
+async fn look(shared: &Shared, target: &TargetId, broker_ref: &str) -> Result<Option<Progress>, BrokerError> {
     let broker = async {
         let entry = shared.entry(target)?;
         broker(shared, &entry.target.region, "").await
@@ -203,16 +201,4 @@ async fn broker(shared: &Shared, region: &Region, runbook: &str) -> Result<Autom
 fn still_there(target: &TargetId) -> ErrorView {
     let message = format!("the runbook has not removed the access to `{target}` yet");
     ErrorView::new("still-granted", message, "it ends by itself at its date; tell the administrator if it does not")
-}
-
-fn translated(progress: brokers::Progress) -> access::Progress {
-    match progress {
-        brokers::Progress::Approved { by } => access::Progress::Approved { by },
-        brokers::Progress::Granted { by, expires_at } => access::Progress::Granted { by, expires_at },
-        brokers::Progress::Denied { by, comment } => access::Progress::Denied { by, comment },
-        brokers::Progress::Cancelled => access::Progress::Cancelled,
-        brokers::Progress::Lapsed => access::Progress::Lapsed,
-        brokers::Progress::Failed { cause } => access::Progress::Failed { cause },
-        brokers::Progress::Ended { reason } => access::Progress::Ended { reason },
-    }
 }
