@@ -1,7 +1,9 @@
 //! Acceptance: black box over the built `daypass`, `daypass-desktop` and `daypass-sandbox`, one module for each user story.
 
 mod bad_input;
+mod crash;
 mod environment;
 mod review;
+mod sign_in;
 mod story;
 mod world;

@@ -106,6 +106,16 @@ impl Person {
         environment
     }
 
+    /// The agent in the foreground, ready for guests; dropping it kills it without a farewell.
+    pub(crate) async fn agent(&self) -> Child {
+        let mut agent = self.command(&["agent"]).spawn().expect("daypass is built by --workspace");
+        let mut said = BufReader::new(agent.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).await.expect("it says when it is ready");
+        assert_eq!(line.trim(), "ready");
+        agent
+    }
+
     /// Runs `daypass` to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
         finished(self.command(arguments).spawn().expect("daypass is built by --workspace")).await

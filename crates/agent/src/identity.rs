@@ -132,7 +132,15 @@ impl IdentityHolder {
     async fn refresh(&self, shared: &Shared, held: &mut Held) -> Result<(), ErrorView> {
         let refresh_token = held.refresh_token.as_ref().ok_or_else(not_signed_in)?;
         let oidc = shared.oidc(&held.provider)?;
-        let renewed = oidc.refresh(&held.subject, refresh_token).await.map_err(|error| error.view())?;
+        let renewed = match oidc.refresh(&held.subject, refresh_token).await {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                if !error.is_transient() {
+                    shared.tell_sign_in_lost(error.view());
+                }
+                return Err(error.view());
+            }
+        };
         if renewed.refresh_token.is_some() {
             // The old one is spent: losing the new one to a crash would sign the person out.
             held.refresh_token.clone_from(&renewed.refresh_token);

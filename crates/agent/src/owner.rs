@@ -11,7 +11,7 @@ use crate::{
     AgentConfig, Asked, Handle,
     clock::Clock,
     effects::{Reported, Shared, World},
-    state_file::StateFile,
+    state_file::{State, StateFile},
 };
 
 /// Commands and events that may wait; a sender beyond that waits itself.
@@ -50,8 +50,8 @@ impl Owner {
         let mut access = Access::new(seed, config.clock.now(), state.state().saved.clone());
         let (report, events) = mpsc::channel(QUEUE);
         let (commands, asked) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared::new(config, state.state().ports.clone()).await);
-        let world = World::new(Arc::clone(&shared), report);
+        let shared = Arc::new(Shared::new(config, state.state().ports.clone(), report).await);
+        let world = World::new(Arc::clone(&shared));
         // The first guest already finds what is known at the start.
         for known in world.start().await {
             access.event(None, known, config.clock.now());
@@ -85,7 +85,10 @@ impl Owner {
                     let outcome = self.access.command(asked.command, now).map_err(|refusal| refusal.view());
                     self.answers.push(Answered { to: asked.answer, outcome });
                 }
-                Woken::Reported(reported) => self.access.event(reported.answers, reported.event, now),
+                Woken::Reported(reported) => {
+                    self.access.event(reported.answers, reported.event, now);
+                    self.remember_ports();
+                }
                 Woken::Deadline => {}
             }
         }
@@ -114,12 +117,19 @@ impl Owner {
     }
 
     fn save(&mut self, saved: Saved) {
+        self.write(|state| state.saved = saved);
+    }
+
+    /// A port that was given once stays the Target's, also over a crash: people register it in their clients.
+    fn remember_ports(&mut self) {
         let ports = self.world.ports();
-        let written = self.state.change(|state| {
-            state.saved = saved;
-            state.ports = ports;
-        });
-        if let Err(error) = written {
+        if ports != self.state.state().ports {
+            self.write(|state| state.ports = ports);
+        }
+    }
+
+    fn write(&mut self, change: impl FnOnce(&mut State)) {
+        if let Err(error) = self.state.change(change) {
             tracing::error!(%error, "the state was not saved");
         }
     }

@@ -234,6 +234,7 @@ async fn report_tunnel(reporter: &Reporter, target: &Target, event: TunnelEvent)
         TunnelEvent::Ended { session_id, cause, unterminated } => {
             // The next connection starts a new session on the same port: for the person nothing has ended.
             tracing::info!(%target, session_id, %cause, ?unterminated, "a session has ended");
+            reporter.tell(Event::GatewayHealed { target }).await;
         }
         TunnelEvent::ConnectRefused => tracing::warn!(%target, "the bastion cannot connect to the database"),
         TunnelEvent::Overflowed => tracing::warn!(%target, "a client that did not read was given up"),

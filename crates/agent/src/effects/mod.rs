@@ -56,11 +56,17 @@ pub(crate) struct Shared {
     ports: Mutex<BTreeMap<TargetId, u16>>,
     /// The clock skew that the loop knows of.
     told_skew: AtomicI32,
+    events: mpsc::Sender<Reported>,
 }
 
 impl Shared {
-    pub(crate) async fn new(config: &AgentConfig, ports: BTreeMap<TargetId, u16>) -> Self {
+    pub(crate) async fn new(
+        config: &AgentConfig,
+        ports: BTreeMap<TargetId, u16>,
+        events: mpsc::Sender<Reported>,
+    ) -> Self {
         Self {
+            events,
             clock: config.clock.clone(),
             skew: ClockSkew::default(),
             identity: IdentityHolder::open(config.secrets).await,
@@ -113,10 +119,18 @@ impl Shared {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), port);
     }
 
-    async fn tell_skew(&self, events: &mpsc::Sender<Reported>) {
+    /// Reports that the sign-in is of no more use and only a person can renew it. It never waits: whoever finds out may hold
+    /// what the loop waits for.
+    pub(crate) fn tell_sign_in_lost(&self, cause: ErrorView) {
+        if self.events.try_send(Reported::unasked(Event::SignInFailed { cause })).is_err() {
+            tracing::warn!("the end of the sign-in is told by the next call that needs it");
+        }
+    }
+
+    async fn tell_skew(&self) {
         let seconds = self.skew.seconds();
         if self.told_skew.swap(seconds, Ordering::Relaxed) != seconds {
-            let _ended = events.send(Reported::unasked(Event::ClockSkewMeasured { seconds })).await;
+            let _ended = self.events.send(Reported::unasked(Event::ClockSkewMeasured { seconds })).await;
         }
     }
 
@@ -136,7 +150,6 @@ impl Shared {
 #[derive(Clone, Debug)]
 struct Reporter {
     answers: EffectId,
-    events: mpsc::Sender<Reported>,
     shared: Arc<Shared>,
 }
 
@@ -144,9 +157,9 @@ impl Reporter {
     /// Reports an answer; before it the clock skew, if it was measured anew on the way, since instants in the answer are
     /// judged by it.
     async fn tell(&self, event: Event) {
-        self.shared.tell_skew(&self.events).await;
+        self.shared.tell_skew().await;
         // The loop is gone only when the agent ends; nobody is left to know.
-        let _ended = self.events.send(Reported { answers: Some(self.answers), event }).await;
+        let _ended = self.shared.events.send(Reported { answers: Some(self.answers), event }).await;
     }
 }
 
@@ -161,7 +174,6 @@ struct OpenGateway {
 #[derive(Debug)]
 pub(crate) struct World {
     shared: Arc<Shared>,
-    events: mpsc::Sender<Reported>,
     sign_in: Option<AbortHandle>,
     reviews: Option<AbortHandle>,
     watches: BTreeMap<RequestId, AbortHandle>,
@@ -169,13 +181,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(shared: Arc<Shared>, events: mpsc::Sender<Reported>) -> Self {
-        Self { shared, events, sign_in: None, reviews: None, watches: BTreeMap::new(), gateways: BTreeMap::new() }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, sign_in: None, reviews: None, watches: BTreeMap::new(), gateways: BTreeMap::new() }
     }
 
     /// What is known at the start: the Catalog, where secrets are kept, who is still signed in.
     pub(crate) async fn start(&self) -> Vec<Event> {
-        tokio::spawn(report_skew(Arc::clone(&self.shared), self.events.clone()));
+        tokio::spawn(report_skew(Arc::clone(&self.shared)));
         let kept_in = self.shared.identity.kept_in().clone();
         let mut known = vec![self.shared.read_catalog(), Event::SecretsKept { kept_in }];
         known.extend(self.shared.identity.restore(&self.shared).await);
@@ -190,7 +202,7 @@ impl World {
     /// Begins to carry out an effect. Nothing here waits for the world, except for forgetting secrets, which must be over
     /// before anything else happens.
     pub(crate) async fn begin(&mut self, id: EffectId, effect: Effect) {
-        let reporter = Reporter { answers: id, events: self.events.clone(), shared: Arc::clone(&self.shared) };
+        let reporter = Reporter { answers: id, shared: Arc::clone(&self.shared) };
         match effect {
             Effect::AbandonSignIn => abort(self.sign_in.take()),
             Effect::BeginSignIn { identity_provider } => {
@@ -272,10 +284,10 @@ impl World {
 }
 
 /// Reports how far AWS's clock is off whenever that turns out to have changed.
-async fn report_skew(shared: Arc<Shared>, events: mpsc::Sender<Reported>) {
+async fn report_skew(shared: Arc<Shared>) {
     let mut skew = shared.skew.watch();
-    while skew.changed().await.is_ok() && !events.is_closed() {
-        shared.tell_skew(&events).await;
+    while skew.changed().await.is_ok() && !shared.events.is_closed() {
+        shared.tell_skew().await;
     }
 }
 
