@@ -34,15 +34,23 @@ impl Desk {
             std::fs::create_dir(folder.path().join(name)).expect("the folder is ours");
         }
         std::fs::set_permissions(folder.path().join("run"), Permissions::from_mode(0o700)).expect("the folder is ours");
-        let mut screen = quiet("Xvfb", &["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
+        let at = folder.path();
+        let mut screen = quiet(at, "Xvfb", &["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
         let display = format!(":{}", first_line(screen.stdout.take()).await);
-        let mut bus = quiet("dbus-daemon", &["--session", "--nofork", "--nopidfile", "--print-address=1"]);
+        let mut bus = quiet(at, "dbus-daemon", &["--session", "--nofork", "--nopidfile", "--print-address=1"]);
         let address = first_line(bus.stdout.take()).await;
         Self { display, bus: address, folder, _screen: screen, _bus: bus }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Writes a file below this person's settings.
+    pub(crate) fn write_setting(&self, path: &str, text: &str) {
+        let file = self.folder.path().join("home/.config").join(path);
+        std::fs::create_dir_all(file.parent().expect("a file is in a folder")).expect("the folder is ours");
+        std::fs::write(file, text).expect("the folder is ours");
     }
 
     /// Makes `xdg-open` a browser in which this person signs in at once.
@@ -55,20 +63,12 @@ impl Desk {
 
     /// A program of this desktop.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        let path = std::env::var("PATH").expect("there is a PATH");
-        let runtime_dir = self.folder.path().join("run");
+        let mut command = private(self.folder.path(), program.as_ref());
         command
-            .env_clear()
-            .env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()))
-            .env("HOME", self.folder.path().join("home"))
-            .env("XDG_RUNTIME_DIR", runtime_dir)
             .env("DISPLAY", &self.display)
             .env("DBUS_SESSION_BUS_ADDRESS", &self.bus)
             .env("NO_AT_BRIDGE", "1")
-            .env("DAYPASS_SECRETS", "memory")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+            .env("DAYPASS_SECRETS", "memory");
         command
     }
 
@@ -110,10 +110,24 @@ pub(crate) fn program(name: &str) -> PathBuf {
     program
 }
 
-fn quiet(program: &str, arguments: &[&str]) -> Child {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+fn quiet(folder: &Path, program: &str, arguments: &[&str]) -> Child {
+    let mut command = private(folder, Path::new(program));
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
     command.spawn().unwrap_or_else(|error| panic!("{program} does not start ({error}): run `cargo xtask setup`"))
+}
+
+/// A program whose home is in the folder. The bus is one too, since what it starts inherits its environment.
+fn private(folder: &Path, program: &Path) -> Command {
+    let mut command = Command::new(program);
+    let path = std::env::var("PATH").expect("there is a PATH");
+    command
+        .env_clear()
+        .env("PATH", format!("{}:{path}", folder.join("bin").display()))
+        .env("HOME", folder.join("home"))
+        .env("XDG_RUNTIME_DIR", folder.join("run"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
 }
 
 async fn first_line(output: Option<impl AsyncRead + Unpin>) -> String {

@@ -7,3 +7,4 @@ mod panel;
 mod start;
 mod tray;
 mod window;
+mod xfce;

@@ -63,14 +63,20 @@ impl Panel {
         let item =
             in_time("an icon in the tray", registered.wait_for(Option::is_some)).await.expect("the host lives").clone();
         let (owner, path) = item.expect("just awaited");
-        let proxy = Proxy::new(&self.connection, owner, format!("{path}/Menu"), "com.canonical.dbusmenu").await;
-        Menu { proxy: proxy.expect("names and paths are valid") }
+        Menu::at(&self.connection, &owner, &format!("{path}/Menu")).await
     }
 }
 
 /// A menu, read and clicked over the bus.
 pub(crate) struct Menu<'a> {
     proxy: Proxy<'a>,
+}
+
+impl Menu<'static> {
+    pub(crate) async fn at(connection: &Connection, owner: &str, path: &str) -> Self {
+        let proxy = Proxy::new(connection, owner.to_owned(), path.to_owned(), "com.canonical.dbusmenu").await;
+        Self { proxy: proxy.expect("names and paths are valid") }
+    }
 }
 
 impl Menu<'_> {
