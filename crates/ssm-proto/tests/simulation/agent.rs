@@ -89,7 +89,9 @@ impl Agent {
     }
 
     fn handle_data(&mut self, frame: Frame, now: Instant) {
-        if self.ready_at.is_some_and(|at| now < at) && frame.sequence_number > 0 {
+        // Until its port is ready the agent leaves the next message alone, yet keeps and acknowledges those after it.
+        let port_starts = self.ready_at.is_some_and(|at| now < at);
+        if port_starts && frame.sequence_number == self.expected {
             return;
         }
         self.acknowledge(&frame);
