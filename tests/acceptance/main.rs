@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod environment;
+mod keychain;
 mod review;
 mod sign_in;
 mod story;

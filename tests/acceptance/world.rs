@@ -49,7 +49,7 @@ impl World {
     pub(crate) fn person(&self, who: &'static str) -> Person {
         let home = self.homes.path().join(who);
         std::fs::create_dir_all(&home).expect("the folder is writable");
-        Person { who, home, catalog: self.catalog.clone() }
+        Person { who, home, catalog: self.catalog.clone(), session_bus: None }
     }
 
     /// A person whose catalog says something else.
@@ -68,6 +68,8 @@ pub(crate) struct Person {
     who: &'static str,
     pub(crate) home: PathBuf,
     catalog: PathBuf,
+    /// Where a keychain answers; without one the sign-in is kept in memory.
+    pub(crate) session_bus: Option<String>,
 }
 
 impl Person {
@@ -92,8 +94,11 @@ impl Person {
             ("HOME", self.home.clone()),
             ("DAYPASS_DATA_DIR", self.data_dir()),
             ("DAYPASS_CATALOG", self.catalog.clone()),
-            ("DAYPASS_SECRETS", "memory".into()),
         ];
+        match &self.session_bus {
+            Some(bus) => environment.push(("DBUS_SESSION_BUS_ADDRESS", bus.into())),
+            None => environment.push(("DAYPASS_SECRETS", "memory".into())),
+        }
         for (name, value) in [
             ("AWS_PROFILE", "somebody-else"),
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
