@@ -6,7 +6,7 @@ use std::{
 };
 
 use access::Event;
-use aws::Sts;
+use aws::{AwsError, Sts};
 use gateway::{ConnectionEvent, Listener, Login, LoginError, Observer, Traffic, Tunnel, TunnelConfig, TunnelEvent};
 use model::{Engine, ErrorView, MonoTime, OpeningStep, RoleName, StepTime, Target, TargetId};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -117,12 +117,18 @@ fn ca_bundle(reporter: &Reporter) -> Result<Vec<u8>, ErrorView> {
 
 async fn check_account(reporter: &Reporter, target: &Target) -> Result<(), ErrorView> {
     let shared = &reporter.shared;
-    let usable = shared.identity.usable(shared).await?;
-    let caller = Sts::new(&shared.aws(&target.region)?)
-        .caller_identity(&usable.credentials)
-        .await
-        .map_err(|error| error.view())?;
-    if caller.account == target.account { Ok(()) } else { Err(words::wrong_account(target, &caller.account)) }
+    let sts = Sts::new(&shared.aws(&target.region)?);
+    let mut asked_before = false;
+    loop {
+        let usable = shared.identity.usable(shared).await?;
+        match sts.caller_identity(&usable.credentials).await {
+            Ok(caller) if caller.account == target.account => return Ok(()),
+            Ok(caller) => return Err(words::wrong_account(target, &caller.account)),
+            // AWS's clock is further on than was known until its answer: by that clock they are renewed now.
+            Err(AwsError::CredentialsExpired { .. }) if !asked_before => asked_before = true,
+            Err(error) => return Err(error.view()),
+        }
+    }
 }
 
 /// Logs in once; right after a grant also again, quietly and with fresh tokens, until IAM has heard of it.
