@@ -52,6 +52,7 @@ pub(crate) fn no_tunnel(target: &Target, error: &gateway::TunnelError) -> ErrorV
     use gateway::{SessionError, TunnelError};
     let code = match error {
         TunnelError::Start(SessionError::Refused { code, .. }) => code.as_str(),
+        TunnelError::Direct(_) => "database-unreachable",
         TunnelError::Start(SessionError::Unreachable { .. }) | TunnelError::Dial(_) => "aws-unreachable",
         TunnelError::Start(SessionError::Gone) | TunnelError::Closed | TunnelError::Ended(_) => "tunnel-ended",
     };
@@ -60,6 +61,7 @@ pub(crate) fn no_tunnel(target: &Target, error: &gateway::TunnelError) -> ErrorV
         TunnelError::Start(SessionError::Gone | SessionError::Unreachable { .. })
         | TunnelError::Closed
         | TunnelError::Dial(_)
+        | TunnelError::Direct(_)
         | TunnelError::Ended(_) => error.to_string(),
     };
     let hint = match code {

@@ -20,7 +20,8 @@ use std::{
 };
 
 use gateway::{
-    Listener, Observer, ResumedSession, SessionError, Sessions, StartedSession, Traffic, Tunnel, TunnelConfig, serve,
+    Listener, Observer, Pool, PoolConfig, ResumedSession, Route, SessionError, Sessions, StartedSession, Traffic,
+    Tunnel, TunnelConfig, serve,
 };
 use sandbox::{
     clock::Clock,
@@ -288,11 +289,11 @@ impl Path {
             DataChannels::start(Clock::real(), agent.clone(), vpc).expect("loopback has free ports")
         };
         let sessions = SandboxSessions { channels, far: far.handle().clone(), started: Arc::default() };
-        let tunnel = near.block_on(open_tunnel(sessions.clone()));
+        let route = near.block_on(open_route(sessions.clone()));
         let listener = near.block_on(Listener::bind(None)).expect("some port is free");
         let gateway = listener.local_addr().expect("it is bound");
         let observer = Observer { traffic: Arc::new(Traffic::default()), events: mpsc::unbounded_channel().0 };
-        near.spawn(serve(listener, Arc::new(tunnel), CancellationToken::new(), observer));
+        near.spawn(serve(listener, Arc::new(route), CancellationToken::new(), observer));
         Self { gateway, agent, sessions, near, far }
     }
 
@@ -344,6 +345,11 @@ fn thread_cpu_time() -> Option<Duration> {
 #[cfg(not(unix))]
 fn thread_cpu_time() -> Option<Duration> {
     None
+}
+
+async fn open_route(sessions: SandboxSessions) -> Route {
+    let events = mpsc::unbounded_channel().0;
+    Pool::open(sessions, PoolConfig::default(), events).await.expect("the data channel is there").into()
 }
 
 async fn open_tunnel(sessions: SandboxSessions) -> Tunnel {

@@ -1,4 +1,4 @@
-//! From accepted connections to streams of a Tunnel.
+//! From accepted connections to streams of a Route.
 
 use std::{
     io,
@@ -18,7 +18,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{listener::Listener, tunnel::Tunnel, tunnel::TunnelError};
+use crate::{
+    listener::Listener,
+    route::{Demand, Route},
+    tunnel::TunnelError,
+};
 
 const BUFFER: usize = 16 * 1024;
 /// For a client to read the last bytes and close, once the Target has closed.
@@ -84,13 +88,13 @@ pub struct Observer {
     pub events: mpsc::UnboundedSender<ConnectionEvent>,
 }
 
-/// Gives each connection at `listener` a stream of `tunnel`, until `shutdown`; open connections are closed then.
-pub async fn serve(listener: Listener, tunnel: Arc<Tunnel>, shutdown: CancellationToken, observer: Observer) {
+/// Gives each connection at `listener` a stream of `route`, until `shutdown`; open connections are closed then.
+pub async fn serve(listener: Listener, route: Arc<Route>, shutdown: CancellationToken, observer: Observer) {
     let connections = TaskTracker::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok(client) => {
-                let connection = connect(client, Arc::clone(&tunnel), observer.clone());
+                let connection = connect(client, Arc::clone(&route), observer.clone());
                 let shutdown = shutdown.clone();
                 connections.spawn(async move { shutdown.run_until_cancelled(connection).await });
             }
@@ -105,10 +109,10 @@ pub async fn serve(listener: Listener, tunnel: Arc<Tunnel>, shutdown: Cancellati
     connections.wait().await;
 }
 
-async fn connect(client: TcpStream, tunnel: Arc<Tunnel>, observer: Observer) {
+async fn connect(client: TcpStream, route: Arc<Route>, observer: Observer) {
     let open = Open::begin(&observer.traffic);
     tell(&observer, ConnectionEvent::Accepted);
-    let event = match tunnel.connect().await {
+    let event = match route.connect(Demand::Interactive).await {
         Ok(stream) => {
             let outcome = splice(client, stream, &open).await;
             let error = outcome.err().map(|error| error.to_string());

@@ -1,15 +1,18 @@
 //! Local listener, tunnel, connections.
 //!
-//! A [`Tunnel`] keeps one Session Manager session at a time alive over as many websockets as it takes; [`serve`] hands each
-//! connection to a [`Listener`] a stream of it. Nothing here knows AWS: whoever opens a Tunnel brings the [`Sessions`]. Nothing
-//! here binds an address that is not loopback.
+//! A [`Route`] leads to a Target: a [`Pool`] of Session Manager sessions, each of them a [`Tunnel`] that lives over as many
+//! websockets as it takes, or a [`Direct`] dial. [`serve`] hands each connection to a [`Listener`] a stream of it. Nothing here
+//! knows AWS: whoever opens a Pool brings the [`Sessions`]. Nothing here binds an address that is not loopback.
 
 mod connections;
 mod dial;
+mod direct;
 mod link;
 mod listener;
 mod login;
+mod pool;
 mod port_holder;
+mod route;
 mod session;
 mod sessions;
 mod stream;
@@ -17,8 +20,11 @@ mod tunnel;
 
 pub use connections::{ConnectionEvent, Observer, Traffic, serve};
 pub use dial::{DialError, Proxy};
+pub use direct::{Direct, DirectError};
 pub use listener::{BindError, Holder, Listener};
 pub use login::{Login, LoginError, prove_login};
+pub use pool::{FirstWord, Pool, PoolConfig, PoolStream};
+pub use route::{Demand, Route, RouteStream};
 pub use sessions::{ResumedSession, SessionError, Sessions, StartedSession};
 pub use ssm_proto::{AgentVersion, Config, Refusal};
 pub use stream::TunnelStream;

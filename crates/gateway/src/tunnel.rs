@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     dial::{DialError, Proxy},
+    direct::DirectError,
     sessions::{SessionError, Sessions},
     stream::TunnelStream,
 };
@@ -68,15 +69,26 @@ pub enum TunnelEvent {
     },
     /// The websocket is lost, or could not be had again. Connections wait.
     Broken {
+        /// As AWS names it.
+        session_id: String,
         /// In words.
         cause: String,
     },
     /// There is a websocket again.
-    Healed,
+    Healed {
+        /// As AWS names it.
+        session_id: String,
+    },
     /// The SSM agent could not reach the Target for one connection.
-    ConnectRefused,
+    ConnectRefused {
+        /// As AWS names it.
+        session_id: String,
+    },
     /// One connection was given up because its program did not read it.
-    Overflowed,
+    Overflowed {
+        /// As AWS names it.
+        session_id: String,
+    },
     /// The session has ended, its connections with it. The next connection starts a new one.
     Ended {
         /// As AWS names it.
@@ -114,6 +126,9 @@ pub enum TunnelError {
     /// The Tunnel was closed.
     #[error("the tunnel was closed")]
     Closed,
+    /// The Target could not be dialled, on a route without sessions.
+    #[error(transparent)]
+    Direct(DirectError),
     /// The service could not be reached.
     #[error(transparent)]
     Dial(Arc<DialError>),

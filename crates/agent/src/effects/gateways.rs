@@ -7,7 +7,9 @@ use std::{
 
 use access::Event;
 use aws::{AwsError, Sts};
-use gateway::{ConnectionEvent, Listener, Login, LoginError, Observer, Traffic, Tunnel, TunnelConfig, TunnelEvent};
+use gateway::{
+    ConnectionEvent, Demand, Listener, Login, LoginError, Observer, Pool, PoolConfig, Route, Traffic, TunnelEvent,
+};
 use model::{Engine, ErrorView, MonoTime, OpeningStep, RoleName, StepTime, Target, TargetId};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use secrets::Secret;
@@ -49,7 +51,7 @@ struct Open {
     target: Target,
     database_user: String,
     listener: Listener,
-    tunnel: Tunnel,
+    route: Route,
     tunnel_events: mpsc::UnboundedReceiver<TunnelEvent>,
     handoff: Handoff,
     token_written: MonoTime,
@@ -73,18 +75,19 @@ async fn open(reporter: &Reporter, opening: &Opening) -> Result<Open, ErrorView>
     steps.begin(OpeningStep::OpenTunnel).await;
     let (report, tunnel_events) = mpsc::unbounded_channel();
     let sessions = TargetSessions { shared: Arc::clone(shared), target: target.clone(), role: opening.role };
-    let tunnel = Tunnel::open(sessions, TunnelConfig::default(), report)
+    let route = Pool::open(sessions, PoolConfig::default(), report)
         .await
+        .map(Route::Pool)
         .map_err(|error| words::no_tunnel(&target, &error))?;
 
     steps.begin(OpeningStep::ProveLogin).await;
-    let token = prove_login(reporter, opening, &target, &database_user, &tunnel, &ca_pem).await?;
+    let token = prove_login(reporter, opening, &target, &database_user, &route, &ca_pem).await?;
     let handoff = Handoff::create(&shared.runtime_dir, &target, &database_user, port, &ca_pem)
         .and_then(|handoff| handoff.write_token(&token).map(|()| handoff))
         .map_err(|error| local_io(&target, &error))?;
     steps.finish(handoff.connection()).await;
     let token_written = shared.clock.now().mono;
-    Ok(Open { target, database_user, listener, tunnel, tunnel_events, handoff, token_written })
+    Ok(Open { target, database_user, listener, route, tunnel_events, handoff, token_written })
 }
 
 fn looked_up(reporter: &Reporter, opening: &Opening) -> Result<(Target, String), ErrorView> {
@@ -137,7 +140,7 @@ async fn prove_login(
     opening: &Opening,
     target: &Target,
     database_user: &str,
-    tunnel: &Tunnel,
+    route: &Route,
     ca_pem: &[u8],
 ) -> Result<Secret<String>, ErrorView> {
     let roots: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(ca_pem).filter_map(Result::ok).collect();
@@ -152,7 +155,7 @@ async fn prove_login(
             roots: roots.clone(),
             timeout: LOGIN_LIMIT,
         };
-        let stream = tunnel.connect().await.map_err(|error| words::no_tunnel(target, &error))?;
+        let stream = route.connect(Demand::Interactive).await.map_err(|error| words::no_tunnel(target, &error))?;
         match gateway::prove_login(stream, &login).await {
             Ok(_) => return Ok(token),
             Err(LoginError::Refused { .. }) if opening.fresh_grant && started.elapsed() < PROPAGATION => {
@@ -173,12 +176,12 @@ async fn sign(reporter: &Reporter, target: &Target, database_user: &str) -> Resu
 
 impl Open {
     async fn keep(self, reporter: &Reporter, close: &CancellationToken) {
-        let Self { target, database_user, listener, tunnel, mut tunnel_events, handoff, mut token_written } = self;
-        let tunnel = Arc::new(tunnel);
+        let Self { target, database_user, listener, route, mut tunnel_events, handoff, mut token_written } = self;
+        let route = Arc::new(route);
         let traffic = Arc::new(Traffic::default());
         let (report, mut connection_events) = mpsc::unbounded_channel();
         let observer = Observer { traffic: Arc::clone(&traffic), events: report };
-        let serving = tokio::spawn(gateway::serve(listener, Arc::clone(&tunnel), close.child_token(), observer));
+        let serving = tokio::spawn(gateway::serve(listener, Arc::clone(&route), close.child_token(), observer));
         let mut pulse = Pulse::new(reporter.shared.clock.clone());
         let mut skew = reporter.shared.skew.watch();
         loop {
@@ -192,7 +195,7 @@ impl Open {
                 }
                 slept = pulse.beat() => {
                     if slept {
-                        tunnel.reconnect();
+                        route.reconnect();
                     }
                     if slept || pulse.now() - token_written >= TOKEN_AGE {
                         token_written = renew(reporter, &target, &database_user, &handoff).await.unwrap_or(token_written);
@@ -205,8 +208,8 @@ impl Open {
         if let Err(error) = serving.await {
             tracing::error!(%error, "the listener did not end well");
         }
-        if let Some(tunnel) = Arc::into_inner(tunnel) {
-            tunnel.close().await;
+        if let Some(route) = Arc::into_inner(route) {
+            route.close().await;
         }
     }
 }
@@ -231,19 +234,19 @@ async fn renew(reporter: &Reporter, target: &Target, database_user: &str, handof
 async fn report_tunnel(reporter: &Reporter, target: &Target, event: TunnelEvent) {
     let target = target.id.clone();
     match event {
-        TunnelEvent::Broken { cause } => {
+        TunnelEvent::Broken { cause, .. } => {
             let cause =
                 ErrorView::new("tunnel-broken", cause, "connections wait while it is mended; nothing to do yet");
             reporter.tell(Event::GatewayBroke { target, cause }).await;
         }
-        TunnelEvent::Healed | TunnelEvent::Opened { .. } => reporter.tell(Event::GatewayHealed { target }).await,
+        TunnelEvent::Healed { .. } | TunnelEvent::Opened { .. } => reporter.tell(Event::GatewayHealed { target }).await,
         TunnelEvent::Ended { session_id, cause, unterminated } => {
             // The next connection starts a new session on the same port: for the person nothing has ended.
             tracing::info!(%target, session_id, %cause, ?unterminated, "a session has ended");
             reporter.tell(Event::GatewayHealed { target }).await;
         }
-        TunnelEvent::ConnectRefused => tracing::warn!(%target, "the bastion cannot connect to the database"),
-        TunnelEvent::Overflowed => tracing::warn!(%target, "a client that did not read was given up"),
+        TunnelEvent::ConnectRefused { .. } => tracing::warn!(%target, "the bastion cannot connect to the database"),
+        TunnelEvent::Overflowed { .. } => tracing::warn!(%target, "a client that did not read was given up"),
         TunnelEvent::Started { session_id } => tracing::info!(%target, session_id, "a session was started"),
     }
 }

@@ -175,7 +175,7 @@ impl<S: Sessions> Keeper<S> {
         if let Some(cause) = running.cause.take() {
             return Err(cause);
         }
-        self.tell(TunnelEvent::Broken { cause: lost });
+        self.tell(TunnelEvent::Broken { session_id: running.session_id.clone(), cause: lost });
         Ok(())
     }
 
@@ -199,13 +199,13 @@ impl<S: Sessions> Keeper<S> {
                 Ok((websocket, stream_url)) => {
                     running.stream_url = stream_url;
                     running.session.lock().channel.reconnected(now());
-                    self.tell(TunnelEvent::Healed);
+                    self.tell(TunnelEvent::Healed { session_id });
                     return Ok(websocket);
                 }
                 Err(Setback::Gone) => return Err(EndCause::Gone),
                 Err(Setback::Later(cause)) if cause != told => {
                     told.clone_from(&cause);
-                    self.tell(TunnelEvent::Broken { cause });
+                    self.tell(TunnelEvent::Broken { session_id, cause });
                 }
                 Err(Setback::Later(_)) => {}
             }
@@ -260,9 +260,9 @@ impl<S: Sessions> Keeper<S> {
     fn report(&self, running: &mut Running, report: Report) {
         match report {
             Report::Closed { reason } => running.cause = Some(EndCause::ByService { reason }),
-            Report::ConnectRefused => self.tell(TunnelEvent::ConnectRefused),
+            Report::ConnectRefused => self.tell(TunnelEvent::ConnectRefused { session_id: running.session_id.clone() }),
             Report::Failed(refusal) => running.cause = Some(EndCause::Refused(refusal)),
-            Report::Overflowed => self.tell(TunnelEvent::Overflowed),
+            Report::Overflowed => self.tell(TunnelEvent::Overflowed { session_id: running.session_id.clone() }),
             Report::Ready { agent_version, customer_message } => {
                 let session_id = running.session_id.clone();
                 self.tell(TunnelEvent::Opened { session_id, agent_version, customer_message });

@@ -10,7 +10,8 @@ use std::{
 };
 
 use gateway::{
-    Config, ResumedSession, SessionError, Sessions, StartedSession, Tunnel, TunnelConfig, TunnelError, TunnelEvent,
+    Config, Pool, PoolConfig, ResumedSession, SessionError, Sessions, StartedSession, Tunnel, TunnelConfig,
+    TunnelError, TunnelEvent,
 };
 use sandbox::{
     clock::Clock,
@@ -75,11 +76,18 @@ impl Bed {
     }
 
     pub(crate) async fn open(&self) -> (Tunnel, Events) {
-        let channel = Config { linger: Duration::from_secs(1), ..Config::default() };
-        // No ping may wake a tunnel that has forgotten a timer.
-        let ping_interval = Duration::from_secs(3600);
-        let (tunnel, events) = self.try_open(TunnelConfig { channel, ping_interval, ..TunnelConfig::default() }).await;
+        let (tunnel, events) = self.try_open(tunnel_config()).await;
         (tunnel.expect("the data channel is there"), events)
+    }
+
+    pub(crate) async fn pool(&self) -> (Pool, Events) {
+        self.pool_with(PoolConfig { tunnel: tunnel_config(), ..PoolConfig::default() }).await
+    }
+
+    pub(crate) async fn pool_with(&self, config: PoolConfig) -> (Pool, Events) {
+        let (told, events) = mpsc::unbounded_channel();
+        let pool = in_time(Pool::open(self.sessions.clone(), config, told)).await;
+        (pool.expect("the data channel is there"), Events(events))
     }
 
     pub(crate) async fn try_open(&self, config: TunnelConfig) -> (Result<Tunnel, TunnelError>, Events) {
@@ -155,6 +163,13 @@ impl Sessions for TestSessions {
         self.channels.terminate(session_id);
         Ok(())
     }
+}
+
+pub(crate) fn tunnel_config() -> TunnelConfig {
+    let channel = Config { linger: Duration::from_secs(1), ..Config::default() };
+    // No ping may wake a tunnel that has forgotten a timer.
+    let ping_interval = Duration::from_secs(3600);
+    TunnelConfig { channel, ping_interval, ..TunnelConfig::default() }
 }
 
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use gateway::{BindError, ConnectionEvent, Listener, Observer, Traffic, Tunnel, TunnelEvent, serve};
+use gateway::{BindError, ConnectionEvent, Listener, Observer, Pool, Route, Traffic, TunnelEvent, serve};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,7 +16,7 @@ use crate::bed::{Bed, echo, in_time, pattern};
 #[tokio::test]
 async fn each_client_gets_its_own_stream_and_is_counted() {
     let bed = Bed::echoing().await;
-    let mut gate = Gate::open(bed.open().await.0).await;
+    let mut gate = Gate::open(bed.pool().await.0).await;
     let bytes = pattern(100_000);
     let (mut one, mut other) = (gate.connect().await, gate.connect().await);
     let (first, second) = tokio::join!(echo(&mut one, &bytes), echo(&mut other, b"select 1"));
@@ -49,7 +49,7 @@ async fn a_client_that_stops_sending_still_gets_its_answer() {
         }
     })
     .await;
-    let gate = Gate::open(bed.open().await.0).await;
+    let gate = Gate::open(bed.pool().await.0).await;
     let mut client = gate.connect().await;
     client.write_all(b"q").await.expect("it is accepted");
     client.shutdown().await.expect("half a close");
@@ -92,7 +92,7 @@ async fn a_target_that_cannot_be_reached_is_told_as_refused() {
     let mut stream = tunnel.connect().await.expect("a stream is only a promise");
     let error = in_time(stream.read(&mut [0])).await.expect_err("nobody listens there");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    events.until(|event| *event == TunnelEvent::ConnectRefused).await;
+    events.until(|event| matches!(event, TunnelEvent::ConnectRefused { .. })).await;
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_port_in_use_is_told_with_the_program_that_has_it() {
 #[tokio::test]
 async fn shutting_down_closes_the_open_connections() {
     let bed = Bed::echoing().await;
-    let gate = Gate::open(bed.open().await.0).await;
+    let gate = Gate::open(bed.pool().await.0).await;
     let mut client = gate.connect().await;
     assert_eq!(echo(&mut client, b"x").await, b"x");
     gate.shutdown.cancel();
@@ -139,14 +139,14 @@ struct Gate {
 }
 
 impl Gate {
-    async fn open(tunnel: Tunnel) -> Self {
+    async fn open(pool: Pool) -> Self {
         let listener = Listener::bind(None).await.expect("some port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let (told, events) = mpsc::unbounded_channel();
         let traffic = Arc::new(Traffic::default());
         let shutdown = CancellationToken::new();
         let observer = Observer { traffic: Arc::clone(&traffic), events: told };
-        let task = tokio::spawn(serve(listener, Arc::new(tunnel), shutdown.clone(), observer));
+        let task = tokio::spawn(serve(listener, Arc::new(Route::Pool(pool)), shutdown.clone(), observer));
         Self { port, traffic, events, shutdown, task }
     }
 
