@@ -8,11 +8,13 @@ use std::{
 
 use access::CatalogEntry;
 use model::{
-    AccessDuration, AccountId, Bastion, Endpoint, Engine, Entitlement, Environment, ErrorView, Gate, IdentityProvider,
+    AccessDuration, AccountId, Endpoint, Engine, Entitlement, Environment, ErrorView, Gate, IdentityProvider,
     IdentityProviderId, Region, RoleName, Target, TargetId,
 };
 use serde::Deserialize;
 use url::Url;
+
+mod way;
 
 /// What a Catalog file says.
 #[derive(Clone, Debug)]
@@ -193,16 +195,10 @@ struct TargetTable {
     rds_identifier: String,
     #[serde(default)]
     environment: Environment,
-    bastion: BastionTable,
+    bastion: way::BastionField,
+    document: Option<way::DocumentField>,
     local_port: Option<u16>,
     entitlement: Vec<toml::Spanned<EntitlementTable>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", untagged)]
-enum BastionTable {
-    Instance { instance: String },
-    Tag { tag: String, value: String },
 }
 
 #[derive(Deserialize)]
@@ -280,10 +276,7 @@ impl TargetTable {
             table.into_inner().into_entitlement(at)
         });
         let entitlements = entitlements.collect::<Result<_, _>>()?;
-        let bastion = match self.bastion {
-            BastionTable::Instance { instance } => Bastion::Instance(instance),
-            BastionTable::Tag { tag, value } => Bastion::Tag { key: tag, value },
-        };
+        let (bastion, document) = way::parsed(self.bastion, self.document)?;
         let target = Target {
             id: self.id,
             engine: self.engine,
@@ -294,6 +287,7 @@ impl TargetTable {
             rds_identifier: self.rds_identifier,
             environment: self.environment,
             bastion,
+            document,
             local_port: self.local_port,
         };
         Ok(CatalogEntry { target, entitlements })

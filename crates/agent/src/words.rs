@@ -32,11 +32,42 @@ pub(crate) fn region_agrees(target: &Target) -> Result<(), ErrorView> {
     }
 }
 
-pub(crate) fn bastion_offline(target: &Target, instance: &str) -> ErrorView {
+/// Whether a session to a Target can be started through this machine or task.
+pub(crate) fn can_carry(target: &Target, bastion: &aws::BastionStatus) -> Result<(), ErrorView> {
+    if let Some(why) = &bastion.offline {
+        return Err(bastion_offline(target, &bastion.node, why));
+    }
+    match bastion.too_old_for(&target.document) {
+        Some(aws::AgentTooOld { needed, purpose }) => Err(ErrorView::new(
+            "agent-too-old",
+            format!(
+                "`{}` cannot be reached: the SSM agent on the bastion {} is {}, which cannot {purpose}",
+                target.id,
+                bastion.node,
+                bastion.agent_version.as_deref().unwrap_or("of unknown version")
+            ),
+            AGENT_TOO_OLD.replace("{needed}", needed),
+        )),
+        None => Ok(()),
+    }
+}
+
+const AGENT_TOO_OLD: &str = "ask its owner to update the SSM agent to {needed} or newer; Daypass does not change it";
+
+pub(crate) fn bastion_offline(target: &Target, node: &str, why: &str) -> ErrorView {
     ErrorView::new(
         "bastion-offline",
-        format!("`{}` cannot be reached: the bastion {instance} is not connected to Session Manager", target.id),
+        format!("`{}` cannot be reached: the bastion {node} is not connected to Session Manager ({why})", target.id),
         "ask its owner whether it runs and its SSM agent is online; Daypass does not restart it",
+    )
+}
+
+/// A Target without a Bastion has no sessions.
+pub(crate) fn no_bastion(target: &Target) -> ErrorView {
+    ErrorView::new(
+        "no-bastion",
+        format!("`{}` is reached without a bastion, so no session leads to it", target.id),
+        "name a `bastion` for it in the catalog if this network does not reach it",
     )
 }
 

@@ -236,7 +236,7 @@ where
     }
 }
 
-fn refused(operation: &'static str, seconds: i32, code: &str, message: &str) -> AwsError {
+pub(crate) fn refused(operation: &'static str, seconds: i32, code: &str, message: &str) -> AwsError {
     let message = message.to_owned();
     match code.trim_end_matches("Exception") {
         "RequestTimeTooSkewed" | "RequestExpired" => AwsError::ClockSkewed { operation, seconds, message },
@@ -274,7 +274,7 @@ fn named_in(message: &str) -> (Option<String>, Option<String>) {
     (action, word_after("on resource: "))
 }
 
-fn unreachable(endpoint: &str, cause: String) -> AwsError {
+pub(crate) fn unreachable(endpoint: &str, cause: String) -> AwsError {
     AwsError::Unreachable { endpoint: endpoint.to_owned(), cause }
 }
 

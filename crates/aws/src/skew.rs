@@ -60,7 +60,7 @@ impl ClockSkew {
     }
 
     /// Takes in what an answer's Date header said while this computer's clock went from `sent` to `received`.
-    fn observe(&self, date: &str, sent: SystemTime, received: SystemTime) {
+    pub(crate) fn observe(&self, date: &str, sent: SystemTime, received: SystemTime) {
         let Ok(written) = DateTime::from_str(date, Format::HttpDate) else { return };
         let Ok(travel) = received.duration_since(sent) else { return };
         if travel > SLOWEST {

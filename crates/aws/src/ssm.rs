@@ -6,16 +6,14 @@ use aws_sdk_ssm::config::Builder;
 use aws_sdk_ssm::types::{
     InstanceInformation, InstanceInformationStringFilter, PingStatus, SessionFilter, SessionFilterKey, SessionState,
 };
-use model::{Bastion, Endpoint, WallTime};
+use aws_smithy_types::DateTime;
+use model::{Endpoint, SessionDocument, WallTime};
 use secrets::Secret;
 
 use crate::call::Caller;
 use crate::error::wrong_answer;
 use crate::skew::SkewMeter;
-use crate::{AwsConfig, AwsError, Credentials};
-
-/// The document that forwards to another host. The agent on the bastion must be 3.1.1374.0 or newer for it.
-const REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+use crate::{AwsConfig, AwsError, BastionStatus, Credentials};
 
 /// Session Manager for the holder of some Credentials.
 #[derive(Clone, Debug)]
@@ -48,17 +46,6 @@ pub struct OpenSession {
     pub started_at: Option<WallTime>,
 }
 
-/// What is known of a bastion.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BastionStatus {
-    /// The managed node: `i-…` or `mi-…`.
-    pub instance: String,
-    /// Whether its SSM agent has been heard of lately.
-    pub online: bool,
-    /// The version of its SSM agent.
-    pub agent_version: Option<String>,
-}
-
 impl Ssm {
     /// Session Manager as `config` reaches it.
     #[must_use]
@@ -66,31 +53,30 @@ impl Ssm {
         Self { client: ssm_client(config, credentials), caller: Caller::new(config, "ssm", Some(credentials)) }
     }
 
-    /// Starts a session that forwards to `destination` as the bastion `instance` sees it. `reason` (1 to 256 characters) is
-    /// what auditors read. It is never repeated on its own, since each call may start a session.
+    /// Starts a session of `document` that forwards to `destination` through `node`. `reason` (1 to 256 characters) is what
+    /// auditors read. It is never repeated on its own, since each call may start a session.
     ///
     /// # Errors
-    /// [`AwsError::TargetNotConnected`] when the bastion is offline, [`AwsError::NotAuthorized`] naming the instance or the
-    /// document.
+    /// [`AwsError::TargetNotConnected`] when the bastion is offline, [`AwsError::NotAuthorized`] naming the instance, the task or
+    /// the document.
     pub async fn start_session(
         &self,
-        instance: &str,
+        node: &str,
+        document: &SessionDocument,
         destination: &Endpoint,
         reason: &str,
     ) -> Result<StartedSession, AwsError> {
         const OPERATION: &str = "StartSession";
         let once = Builder::new().retry_config(RetryConfig::disabled());
+        let parameters = document.parameters(destination);
         let answer = self.caller.call(OPERATION, || {
-            let call = self.client.start_session().target(instance).document_name(REMOTE_HOST).reason(reason);
-            call.parameters("host", vec![destination.host.clone()])
-                .parameters("portNumber", vec![destination.port.to_string()])
-                // The document wants it, only AWS's own client plug-in reads it.
-                .parameters("localPortNumber", vec!["0".to_owned()])
-                .customize()
-                .config_override(once.clone())
-                .send()
+            let mut call = self.client.start_session().target(node).document_name(document.name()).reason(reason);
+            for (name, value) in &parameters {
+                call = call.parameters(name, vec![value.clone()]);
+            }
+            call.customize().config_override(once.clone()).send()
         });
-        let answer = answer.await.map_err(|error| name_target(error, instance))?;
+        let answer = answer.await.map_err(|error| name_target(error, node))?;
         started(OPERATION, answer.session_id, answer.stream_url, answer.token_value)
     }
 
@@ -155,25 +141,8 @@ impl Ssm {
         }
     }
 
-    /// Which instance a bastion is and whether it is online; of several with the same tag an online one, the same each time.
-    ///
-    /// # Errors
-    /// [`AwsError::NotFound`] when no managed node has this id or tag in this account and Region.
-    pub async fn bastion_status(&self, bastion: &Bastion) -> Result<BastionStatus, AwsError> {
-        let (key, value) = match bastion {
-            Bastion::Instance(id) => ("InstanceIds".to_owned(), id),
-            Bastion::Tag { key, value } => (format!("tag:{key}"), value),
-        };
-        let not_found = || AwsError::NotFound { what: format!("bastion with {key} = {value}") };
-        let mut nodes = match self.managed_nodes(&key, value).await {
-            Err(error) if error.is_rejected_with("InvalidInstance") => return Err(not_found()),
-            nodes => nodes?,
-        };
-        nodes.sort_by(|a, b| b.online.cmp(&a.online).then_with(|| a.instance.cmp(&b.instance)));
-        nodes.into_iter().next().ok_or_else(not_found)
-    }
-
-    async fn managed_nodes(&self, key: &str, value: &str) -> Result<Vec<BastionStatus>, AwsError> {
+    /// What Systems Manager knows of the nodes that a filter of DescribeInstanceInformation finds; none is no error.
+    pub(crate) async fn managed_nodes(&self, key: &str, value: &str) -> Result<Vec<BastionStatus>, AwsError> {
         const OPERATION: &str = "DescribeInstanceInformation";
         let filter = InstanceInformationStringFilter::builder().key(key).values(value).build();
         let filter = filter.map_err(|e| wrong_answer(OPERATION, e.to_string()))?;
@@ -183,7 +152,10 @@ impl Ssm {
             let answer = self.caller.call(OPERATION, || {
                 self.client.describe_instance_information().filters(filter.clone()).set_next_token(page.clone()).send()
             });
-            let answer = answer.await?;
+            let answer = match answer.await {
+                Err(error) if error.is_rejected_with("InvalidInstance") => return Ok(Vec::new()),
+                answer => answer?,
+            };
             nodes.extend(answer.instance_information_list.unwrap_or_default().into_iter().filter_map(node));
             page = answer.next_token;
             if page.is_none() {
@@ -199,8 +171,17 @@ pub(crate) fn ssm_client(config: &AwsConfig, credentials: &Credentials) -> Clien
 }
 
 fn node(node: InstanceInformation) -> Option<BastionStatus> {
-    let online = node.ping_status == Some(PingStatus::Online);
-    Some(BastionStatus { instance: node.instance_id?, online, agent_version: node.agent_version })
+    let offline = match node.ping_status {
+        Some(PingStatus::Online) => None,
+        Some(status) => Some(last_heard(&status, node.last_ping_date_time.as_ref())),
+        None => Some("Systems Manager has never heard of it".into()),
+    };
+    Some(BastionStatus { node: node.instance_id?, offline, agent_version: node.agent_version })
+}
+
+fn last_heard(status: &PingStatus, at: Option<&DateTime>) -> String {
+    let at = at.map(|at| format!(", last heard of at {}", WallTime::from_unix_seconds(at.secs()))).unwrap_or_default();
+    format!("its SSM agent is {}{at}", status.as_str())
 }
 
 fn started(
@@ -217,7 +198,7 @@ fn started(
     }
 }
 
-fn name_target(error: AwsError, instance: &str) -> AwsError {
+fn name_target(error: AwsError, node: &str) -> AwsError {
     let offline = matches!(error, AwsError::TargetNotConnected { .. });
-    if offline { AwsError::TargetNotConnected { target: instance.to_owned() } } else { error }
+    if offline { AwsError::TargetNotConnected { target: node.to_owned() } } else { error }
 }

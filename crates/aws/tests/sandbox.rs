@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws::{AssumedRole, Automation, AwsConfig, AwsError, ClockSkew, Credentials, ExecutionStatus, Rds, Ssm, Sts};
+use aws::{
+    AssumedRole, Automation, AwsConfig, AwsError, Bastions, ClockSkew, Credentials, ExecutionStatus, Rds, Ssm, Sts,
+};
 use jiff::SignedDuration;
-use model::{Bastion, Endpoint, Region, WallTime};
+use model::{Bastion, EcsTasks, Endpoint, Region, SessionDocument, WallTime};
 use sandbox::{Sandbox, SandboxConfig, Service};
 use secrets::Secret;
 
@@ -81,7 +83,8 @@ async fn an_id_token_that_is_forged_or_old_is_refused() {
 async fn a_session_is_started_listed_resumed_and_ended() {
     let (sandbox, config) = account(SandboxConfig::default()).await;
     let ssm = Ssm::new(&config, &ana(&sandbox));
-    let session = ssm.start_session(BASTION, &orders(), "orders-prod").await.expect("ana may");
+    let session =
+        ssm.start_session(BASTION, &SessionDocument::RemoteHost, &orders(), "orders-prod").await.expect("ana may");
     assert!(session.stream_url.contains(&session.session_id), "{}", session.stream_url);
 
     let owner = "arn:aws:sts::111122223333:assumed-role/JitRds/ana@acme.dev";
@@ -103,9 +106,13 @@ async fn a_session_is_started_listed_resumed_and_ended() {
 async fn a_bastion_that_is_offline_or_forbidden_is_named() {
     let (sandbox, config) = account(SandboxConfig::default()).await;
     let ssm = Ssm::new(&config, &ana(&sandbox));
-    let offline = ssm.start_session(OFFLINE, &orders(), "orders-prod").await.expect_err("offline");
+    let offline =
+        ssm.start_session(OFFLINE, &SessionDocument::RemoteHost, &orders(), "orders-prod").await.expect_err("offline");
     assert_eq!(offline, AwsError::TargetNotConnected { target: OFFLINE.into() });
-    let forbidden = ssm.start_session("i-00000000000000000", &orders(), "orders-prod").await.expect_err("not hers");
+    let forbidden = ssm
+        .start_session("i-00000000000000000", &SessionDocument::RemoteHost, &orders(), "orders-prod")
+        .await
+        .expect_err("not hers");
     let AwsError::NotAuthorized { action, resource, .. } = forbidden else { panic!("{forbidden}") };
     assert_eq!(action.as_deref(), Some("ssm:StartSession"));
     assert_eq!(resource.as_deref(), Some("arn:aws:ec2:eu-west-1:111122223333:instance/i-00000000000000000"));
@@ -196,7 +203,9 @@ async fn a_clock_that_is_off_either_way_does_not_keep_anybody_out() {
         let (sandbox, config) = account(SandboxConfig { clock_offset: offset, ..SandboxConfig::default() }).await;
         let credentials = ana(&sandbox);
         let ssm = Ssm::new(&config, &credentials);
-        ssm.start_session(BASTION, &orders(), "orders-prod").await.expect("signed by AWS's clock");
+        ssm.start_session(BASTION, &SessionDocument::RemoteHost, &orders(), "orders-prod")
+            .await
+            .expect("signed by AWS's clock");
         let measured = i64::from(config.skew().seconds());
         assert!((measured - minutes * 60).abs() <= 2, "{measured} s instead of {minutes} min");
         assert_eq!(sandbox.calls().iter().filter(|call| call.error.is_none()).count(), 1, "one session was started");

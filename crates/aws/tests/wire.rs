@@ -7,7 +7,7 @@ use aws::{AwsConfig, AwsError, ClockSkew, Credentials, Ssm, Sts};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use model::{AccountId, Endpoint, Region, WallTime};
+use model::{AccountId, Endpoint, Region, SessionDocument, WallTime};
 
 /// What the small AWS was asked.
 #[derive(Clone, Debug)]
@@ -151,7 +151,10 @@ async fn a_clock_that_is_off_is_corrected_once_and_remembered() {
     let ssm = Ssm::new(&config, &credentials(3_600));
     let database = Endpoint { host: "orders.rds.amazonaws.com".into(), port: 5432 };
     for calls in [2, 3] {
-        let session = ssm.start_session("i-1", &database, "orders-prod").await.expect("signed again by AWS's clock");
+        let session = ssm
+            .start_session("i-1", &SessionDocument::RemoteHost, &database, "orders-prod")
+            .await
+            .expect("signed again by AWS's clock");
         assert_eq!(session.session_id, "ana-1");
         assert_eq!(asked.lock().expect("unpoisoned").len(), calls, "only the first call is sent twice");
     }
@@ -200,7 +203,8 @@ async fn no_error_and_no_debug_output_shows_a_secret() {
     let (endpoint, _) = small_aws(ten_minutes_ahead).await;
     let ssm = Ssm::new(&config(&endpoint), &credentials(60));
     let database = Endpoint { host: "orders.rds.amazonaws.com".into(), port: 5432 };
-    let session = ssm.start_session("i-1", &database, "orders-prod").await.expect("it answers");
+    let session =
+        ssm.start_session("i-1", &SessionDocument::RemoteHost, &database, "orders-prod").await.expect("it answers");
     let text = format!("{session:?} {:?} {ssm:?}", credentials(60));
     for secret in ["canary", "our-session", "\"ours\""] {
         assert!(!text.contains(secret), "{text}");

@@ -3,6 +3,7 @@
 //! Absent on purpose: IO, async, JSON, randomness and every way to read a clock. Times come in as arguments and go out as
 //! absolute instants; a countdown is a subtraction that only a view makes.
 
+mod bastion;
 mod command;
 mod entitlement;
 mod error_view;
@@ -17,6 +18,7 @@ mod snapshot;
 mod target;
 mod time;
 
+pub use bastion::{Bastion, EcsTasks, SessionDocument};
 pub use command::{Command, Decision};
 pub use entitlement::{Entitlement, Gate, RoleName};
 pub use error_view::ErrorView;
@@ -28,5 +30,5 @@ pub use notice::Notice;
 pub use progress::Progress;
 pub use request::{AccessRequest, EndReason, Grant, PendingReview, RequestState, Review};
 pub use snapshot::{BindingLimit, LimitKind, Snapshot, TargetView};
-pub use target::{Bastion, Endpoint, Engine, Environment, Target};
+pub use target::{Endpoint, Engine, Environment, Target};
 pub use time::{AccessDuration, InvalidDuration, MonoTime, Now, WallTime};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Region, TargetId};
+use crate::{AccountId, Bastion, Region, SessionDocument, TargetId};
 
 /// A database that can be reached.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -27,6 +27,9 @@ pub struct Target {
     pub environment: Environment,
     /// What its Tunnel goes through.
     pub bastion: Bastion,
+    /// The Session Manager document that Tunnel is started with.
+    #[serde(default)]
+    pub document: SessionDocument,
     /// The port of its Gateway that the whole team agreed on; none: chosen once and remembered.
     pub local_port: Option<u16>,
 }
@@ -72,20 +75,4 @@ pub enum Environment {
     Production,
     /// Rehearsal.
     Staging,
-}
-
-/// The SSM-managed machine a Tunnel goes through. It is only ever asked to forward, never repaired, restarted or ended.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "bindings", derive(specta::Type))]
-#[serde(rename_all = "kebab-case")]
-pub enum Bastion {
-    /// One managed node: `i-…` or `mi-…`.
-    Instance(String),
-    /// Whichever managed node with this tag is online.
-    Tag {
-        /// Tag key.
-        key: String,
-        /// Tag value.
-        value: String,
-    },
 }

@@ -295,6 +295,7 @@ fn target(name: &str) -> Target {
         rds_identifier: name.to_owned(),
         environment: Environment::Production,
         bastion: Bastion::Instance("i-0da7a9a55ba5710e1".to_owned()),
+        document: model::SessionDocument::default(),
         local_port: None,
     }
 }

@@ -121,7 +121,7 @@ function target(id: string, environment: Target["environment"], engine: Target["
     id, engine, environment,
     endpoint: { host: `${id}.c9daypass0.eu-west-1.rds.amazonaws.com`, port: engine === "postgres" ? 5432 : 3306 },
     region: "eu-west-1", account: "111122223333", database: "shop", rdsIdentifier: id,
-    bastion: { instance: "i-0da7a9a55ba5710e1" }, localPort: null,
+    bastion: { instance: "i-0da7a9a55ba5710e1" }, document: "remote-host", localPort: null,
   };
 }
 

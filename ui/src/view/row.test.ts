@@ -16,7 +16,7 @@ function view(change: Partial<TargetView> = {}): TargetView {
   return {
     target: {
       id: "orders-prod", engine: "postgres", endpoint: { host: "h", port: 5432 }, region: "eu-west-1", account: "111122223333",
-      database: "shop", rdsIdentifier: "orders-prod", environment: "production", bastion: { instance: "i-1" }, localPort: null,
+      database: "shop", rdsIdentifier: "orders-prod", environment: "production", bastion: { instance: "i-1" }, document: "remote-host", localPort: null,
     },
     entitlements: [standing], request: null, grant: null, gateway: { state: "closed", cause: null }, bindingLimit: null, ...change,
   };

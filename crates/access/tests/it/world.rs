@@ -277,6 +277,7 @@ fn target(id: TargetId, environment: Environment) -> Target {
         rds_identifier: name,
         environment,
         bastion: Bastion::Instance("i-0123456789abcdef0".to_owned()),
+        document: model::SessionDocument::default(),
         local_port: None,
         id,
     }

@@ -1,8 +1,8 @@
 //! The ladder of checks behind `daypass doctor`: each rung says what was seen and what to do. It changes nothing anywhere.
 
-use aws::{Rds, Ssm, Sts};
+use aws::{BastionStatus, Bastions, Rds, Sts};
 use ipc::{Rung, RungState};
-use model::{Endpoint, ErrorView, Gateway, Identity, SecretsKeptIn, Snapshot, Target, TargetId};
+use model::{Bastion, Endpoint, ErrorView, Gateway, Identity, SecretsKeptIn, Snapshot, Target, TargetId};
 
 use super::Shared;
 use crate::identity::Usable;
@@ -178,14 +178,27 @@ async fn database(shared: &Shared, usable: Option<&Usable>, target: &Target) -> 
 
 async fn bastion(shared: &Shared, usable: Option<&Usable>, target: &Target) -> Result<Seen, ErrorView> {
     let usable = usable.ok_or_else(crate::identity::not_signed_in)?;
-    let ssm = Ssm::new(&shared.aws(&target.region)?, &usable.credentials);
-    let bastion = ssm.bastion_status(&target.bastion).await.map_err(|error| error.view())?;
-    if !bastion.online {
-        return Err(crate::words::bastion_offline(target, &bastion.instance));
+    if let Bastion::Direct { at } = &target.bastion {
+        let at = at.as_ref().unwrap_or(&target.endpoint);
+        return Seen::well(format!("none: this network reaches {at} by itself"));
     }
-    let version =
-        bastion.agent_version.map_or_else(|| "of unknown version".to_owned(), |version| format!("version {version}"));
-    Seen::well(format!("{} is online, SSM agent {version}", bastion.instance))
+    let bastions = Bastions::new(&shared.aws(&target.region)?, &usable.credentials);
+    let found = bastions.in_order(&target.bastion, &format!("{} on {}", usable.subject, target.id)).await;
+    let found = found.map_err(|error| error.view())?;
+    let mut hindrance = None;
+    for bastion in &found {
+        match crate::words::can_carry(target, bastion) {
+            Ok(()) => return Seen::well(carries(bastion, found.len())),
+            Err(cause) => hindrance = hindrance.or(Some(cause)),
+        }
+    }
+    Err(hindrance.unwrap_or_else(|| crate::words::no_bastion(target)))
+}
+
+fn carries(bastion: &BastionStatus, of: usize) -> String {
+    let version = bastion.agent_version.as_deref().map_or_else(String::new, |version| format!(", SSM agent {version}"));
+    let others = if of > 1 { format!(", one of {of} with that name") } else { String::new() };
+    format!("{} is online{version}{others}", bastion.node)
 }
 
 async fn port(shared: &Shared, snapshot: &Snapshot, target: &Target) -> Result<Seen, ErrorView> {

@@ -7,16 +7,17 @@ use std::{
 
 use access::Event;
 use aws::{AwsError, Sts};
-use gateway::{
-    ConnectionEvent, Demand, Listener, Login, LoginError, Observer, Pool, PoolConfig, Route, Traffic, TunnelEvent,
-};
+use gateway::{ConnectionEvent, Demand, Listener, Login, LoginError, Observer, Route, Traffic, TunnelEvent};
 use model::{Engine, ErrorView, MonoTime, OpeningStep, RoleName, StepTime, Target, TargetId};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use secrets::Secret;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Reporter, sessions::TargetSessions};
+use super::{
+    Reporter,
+    sessions::{self, TargetSessions},
+};
 use crate::{handoff::Handoff, words};
 
 /// How long IAM may take to have heard of a fresh grant.
@@ -75,10 +76,7 @@ async fn open(reporter: &Reporter, opening: &Opening) -> Result<Open, ErrorView>
     steps.begin(OpeningStep::OpenTunnel).await;
     let (report, tunnel_events) = mpsc::unbounded_channel();
     let sessions = TargetSessions { shared: Arc::clone(shared), target: target.clone(), role: opening.role };
-    let route = Pool::open(sessions, PoolConfig::default(), report)
-        .await
-        .map(Route::Pool)
-        .map_err(|error| words::no_tunnel(&target, &error))?;
+    let route = sessions::route(sessions, report).await?;
 
     steps.begin(OpeningStep::ProveLogin).await;
     let token = prove_login(reporter, opening, &target, &database_user, &route, &ca_pem).await?;

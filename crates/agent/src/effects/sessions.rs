@@ -1,12 +1,38 @@
 //! A Tunnel's questions to AWS, asked with credentials as fresh as the Identity allows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use aws::{AwsError, Ssm};
-use gateway::{ResumedSession, SessionError, Sessions, StartedSession};
-use model::{ErrorView, RoleName, Target};
+use aws::{AwsConfig, AwsError, Bastions, Ssm, StartedSession as SsmSession};
+use gateway::{
+    Direct, FirstWord, Pool, PoolConfig, ResumedSession, Route, SessionError, Sessions, StartedSession, TunnelEvent,
+};
+use model::{Bastion, Endpoint, Engine, ErrorView, RoleName, Target};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::Shared;
+use crate::{identity::Usable, words};
+
+/// How long dialling a Target without a Bastion may take.
+const DIAL_LIMIT: Duration = Duration::from_secs(15);
+
+/// The way to a Target, open for connections.
+pub(super) async fn route(sessions: TargetSessions, events: UnboundedSender<TunnelEvent>) -> Result<Route, ErrorView> {
+    let target = sessions.target.clone();
+    if let Bastion::Direct { at } = &target.bastion {
+        let Endpoint { host, port } = at.as_ref().unwrap_or(&target.endpoint);
+        return Ok(Direct::new(host, *port, DIAL_LIMIT).into());
+    }
+    let mut config = PoolConfig {
+        first_word: match target.engine {
+            Engine::Mariadb | Engine::Mysql => FirstWord::Target,
+            Engine::Postgres => FirstWord::Client,
+        },
+        ..PoolConfig::default()
+    };
+    config.tunnel.channel.remote_host = target.document.leads_to_another_host();
+    let pool = Pool::open(sessions, config, events).await;
+    pool.map(Route::Pool).map_err(|error| words::no_tunnel(&target, &error))
+}
 
 /// Sessions for one Target through its Bastion.
 #[derive(Debug)]
@@ -17,24 +43,46 @@ pub(super) struct TargetSessions {
 }
 
 impl TargetSessions {
-    async fn ssm(&self) -> Result<Ssm, SessionError> {
+    async fn usable(&self) -> Result<(AwsConfig, Usable), SessionError> {
         let usable = self.shared.identity.usable(&self.shared).await.map_err(unasked)?;
         let config = self.shared.aws(&self.target.region).map_err(unasked)?;
+        Ok((config, usable))
+    }
+
+    async fn ssm(&self) -> Result<Ssm, SessionError> {
+        let (config, usable) = self.usable().await?;
         Ok(Ssm::new(&config, &usable.credentials))
     }
 }
 
 impl Sessions for TargetSessions {
+    /// Through the first Bastion that can carry it; one that turns out to be gone is passed over, and left alone.
     async fn start(&self) -> Result<StartedSession, SessionError> {
-        let ssm = self.ssm().await?;
-        let bastion = ssm.bastion_status(&self.target.bastion).await.map_err(refused)?;
-        if !bastion.online {
-            let offline = crate::words::bastion_offline(&self.target, &bastion.instance);
-            return Err(SessionError::Refused { code: offline.code, message: offline.message });
+        let Self { target, role, .. } = self;
+        let (config, usable) = self.usable().await?;
+        let ssm = Ssm::new(&config, &usable.credentials);
+        let spread = format!("{} on {}", usable.subject, target.id);
+        let bastions = Bastions::new(&config, &usable.credentials).in_order(&target.bastion, &spread).await;
+        let reason = format!("daypass: {role} on {}", target.id);
+        let mut hindrance = None;
+        for bastion in bastions.map_err(refused)? {
+            if let Err(cause) = words::can_carry(target, &bastion) {
+                hindrance.get_or_insert(cause);
+                continue;
+            }
+            match ssm.start_session(&bastion.node, &target.document, &target.endpoint, &reason).await {
+                Ok(SsmSession { session_id, stream_url, token }) => {
+                    return Ok(StartedSession { session_id, stream_url, token });
+                }
+                Err(AwsError::TargetNotConnected { target: node }) => {
+                    let lost = "Session Manager has lost its SSM agent";
+                    hindrance.get_or_insert_with(|| words::bastion_offline(target, &node, lost));
+                }
+                Err(error) => return Err(refused(error)),
+            }
         }
-        let reason = format!("daypass: {} on {}", self.role, self.target.id);
-        let started = ssm.start_session(&bastion.instance, &self.target.endpoint, &reason).await.map_err(refused)?;
-        Ok(StartedSession { session_id: started.session_id, stream_url: started.stream_url, token: started.token })
+        let ErrorView { code, message, .. } = hindrance.unwrap_or_else(|| words::no_bastion(target));
+        Err(SessionError::Refused { code, message })
     }
 
     async fn resume(&self, session_id: &str) -> Result<Option<ResumedSession>, SessionError> {
