@@ -182,23 +182,45 @@ async fn pump(
 }
 
 /// A connection that counts as open until it is dropped.
-struct Open<'a> {
+pub(crate) struct Open<'a> {
     traffic: &'a Traffic,
     up: AtomicU64,
     down: AtomicU64,
 }
 
 impl<'a> Open<'a> {
-    fn begin(traffic: &'a Traffic) -> Self {
+    pub(crate) fn begin(traffic: &'a Traffic) -> Self {
         traffic.accepted.fetch_add(1, Relaxed);
         traffic.open.fetch_add(1, Relaxed);
         Self { traffic, up: AtomicU64::new(0), down: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn up(&self) -> u64 {
+        self.up.load(Relaxed)
+    }
+
+    pub(crate) fn down(&self) -> u64 {
+        self.down.load(Relaxed)
+    }
+
+    pub(crate) fn count_up(&self, bytes: usize) {
+        count(bytes, [&self.up, &self.traffic.up]);
+    }
+
+    pub(crate) fn count_down(&self, bytes: usize) {
+        count(bytes, [&self.down, &self.traffic.down]);
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.traffic.open.fetch_sub(1, Relaxed);
+    }
+}
+
+fn count(bytes: usize, counters: [&AtomicU64; 2]) {
+    for counter in counters {
+        counter.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
     }
 }
 

@@ -7,6 +7,7 @@
 mod connections;
 mod dial;
 mod direct;
+mod front;
 mod link;
 mod listener;
 mod login;
@@ -21,6 +22,10 @@ mod tunnel;
 pub use connections::{ConnectionEvent, Observer, Traffic, serve};
 pub use dial::{DialError, Proxy};
 pub use direct::{Direct, DirectError};
+pub use front::{
+    CertificateError, Credential, Door, DoorError, Doors, Duplex, Ending, Front, FrontConfig, FrontEvent, FrontLimits,
+    Logins, NoCredential, Origin, Reason, TurnedAway, Upstream, UpstreamStream,
+};
 pub use listener::{BindError, Holder, Listener};
 pub use login::{Login, LoginError, prove_login};
 pub use pool::{FirstWord, Pool, PoolConfig, PoolStream};

@@ -1,6 +1,9 @@
 //! The certificate that clients on this machine see.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -8,7 +11,6 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::time::Duration;
 
 /// As ALPN names PostgreSQL; clients that open with TLS directly must offer it.
 pub(crate) const ALPN_POSTGRESQL: &[u8] = b"postgresql";
@@ -44,8 +46,8 @@ pub enum CertificateError {
 impl LocalCertificate {
     pub(crate) fn make(server_name: &str, alpn: &[&[u8]]) -> Result<Self, CertificateError> {
         let failed = |cause| CertificateError::Make { server_name: server_name.to_owned(), cause };
-        let authority = CertifiedIssuer::self_signed(authority_params(), KeyPair::generate().map_err(failed)?)
-            .map_err(failed)?;
+        let authority =
+            CertifiedIssuer::self_signed(authority_params(), KeyPair::generate().map_err(failed)?).map_err(failed)?;
         let names = ["localhost", "127.0.0.1", "::1", server_name].map(str::to_owned);
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, "localhost");
@@ -77,7 +79,8 @@ fn authority_params() -> CertificateParams {
 
 /// From yesterday, for clients whose clock is behind.
 fn limit(params: &mut CertificateParams) {
-    let now = SystemTime::now();
-    params.not_before = (now - DAY).into();
-    params.not_after = (now + DAY * VALID).into();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now = epoch + SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    params.not_before = now - DAY;
+    params.not_after = now + DAY * VALID;
 }

@@ -28,7 +28,7 @@ pub(crate) enum Stage {
 }
 
 /// One connection's view of the end, which may be moved or taken back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EndingWatch {
     ending: watch::Receiver<Option<Ending>>,
     notice: Duration,
@@ -62,6 +62,11 @@ impl EndingWatch {
     pub(crate) fn closing(&self) -> Option<Ending> {
         let ending = self.ending.borrow().clone();
         ending.filter(|ending| Instant::now() + self.last_call >= ending.at)
+    }
+
+    /// Whether `ending` has been neither moved nor taken back.
+    pub(crate) fn holds(&self, ending: &Ending) -> bool {
+        self.ending.borrow().as_ref() == Some(ending)
     }
 
     fn upcoming(&self, ending: &Ending) -> (Instant, Stage) {
