@@ -16,7 +16,9 @@ mod trust;
 use std::{error::Error, fs, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use gateway::{EndCause, Listener, Observer, StartedSession, Traffic, Tunnel, TunnelConfig, TunnelEvent, serve};
+use gateway::{
+    EndCause, Listener, Observer, Pool, PoolConfig, Route, StartedSession, Traffic, TunnelConfig, TunnelEvent, serve,
+};
 use serde::Deserialize;
 use tokio::{signal::ctrl_c, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -78,9 +80,12 @@ async fn run(arguments: Arguments) -> Outcome<()> {
     let listener = Listener::bind(Some(arguments.local_port).filter(|port| *port != 0)).await?;
     let (told, events) = mpsc::unbounded_channel();
     let ended = tokio::spawn(tell(events));
-    let tunnel = Tunnel::open(sessions, TunnelConfig { tls, ..TunnelConfig::default() }, told).await?;
+    let tunnel = TunnelConfig { tls, ..TunnelConfig::default() };
+    // There is one answer, so one session.
+    let config = PoolConfig { tunnel, most_sessions: 1, most_moves: 0, ..PoolConfig::default() };
+    let pool = Pool::open(sessions, config, told).await?;
     println!("listening at {}", listener.local_addr()?);
-    forward(listener, tunnel, ended).await
+    forward(listener, pool.into(), ended).await
 }
 
 /// The secret in it is never part of an error.
@@ -96,7 +101,9 @@ fn read_answer(response: &str) -> Outcome<StartedSession> {
     };
     let answer: Answer = serde_json::from_str(&json).map_err(|cause| {
         let (line, column) = (cause.line(), cause.column());
-        format!("the response is no answer of StartSession (SessionId, StreamUrl, TokenValue): line {line}, column {column}")
+        format!(
+            "the response is no answer of StartSession (SessionId, StreamUrl, TokenValue): line {line}, column {column}"
+        )
     })?;
     Ok(StartedSession {
         session_id: answer.session_id,
@@ -118,21 +125,21 @@ async fn tell(mut events: mpsc::UnboundedReceiver<TunnelEvent>) -> Option<EndCau
 
 async fn forward(
     listener: Listener,
-    tunnel: Tunnel,
+    route: Route,
     mut ended: tokio::task::JoinHandle<Option<EndCause>>,
 ) -> Outcome<()> {
-    let tunnel = Arc::new(tunnel);
+    let route = Arc::new(route);
     let observer = Observer { traffic: Arc::new(Traffic::default()), events: mpsc::unbounded_channel().0 };
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, Arc::clone(&tunnel), shutdown.clone(), observer));
+    let serving = tokio::spawn(serve(listener, Arc::clone(&route), shutdown.clone(), observer));
     let cause = tokio::select! {
         stopped = until_stopped() => stopped.map(|()| None)?,
         cause = &mut ended => cause?,
     };
     shutdown.cancel();
     serving.await?;
-    if let Some(tunnel) = Arc::into_inner(tunnel) {
-        tunnel.close().await;
+    if let Some(route) = Arc::into_inner(route) {
+        route.close().await;
     }
     match cause {
         None => {

@@ -102,7 +102,7 @@ impl Bed {
     }
 }
 
-pub(crate) struct Events(mpsc::UnboundedReceiver<TunnelEvent>);
+pub(crate) struct Events(pub(crate) mpsc::UnboundedReceiver<TunnelEvent>);
 
 impl Events {
     /// The next event that `wanted` wants; the others before it are passed over.

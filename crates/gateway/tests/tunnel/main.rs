@@ -4,4 +4,8 @@ mod bed;
 mod connections;
 mod ends;
 mod faults;
+mod http_proxy;
 mod login;
+mod program;
+mod smux;
+mod tls;
