@@ -52,6 +52,12 @@ pub(crate) const NEEDS: &[Need] = &[
         brew: &[],
         winget: &[],
     },
+    Need {
+        reason: "the SSM agent's own multiplexer as a counterpart in tests",
+        apt: &["golang-go", "golang-github-xtaci-smux-dev"],
+        brew: &[],
+        winget: &[],
+    },
     Need { reason: "a real keychain in tests", apt: &["gnome-keyring", "libsecret-tools"], brew: &[], winget: &[] },
     Need {
         reason: "letters and icons on a machine without a desktop",
