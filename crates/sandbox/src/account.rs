@@ -2,7 +2,11 @@
 
 use model::{AccessDuration, Engine, Environment, RoleName};
 
+mod machines;
 mod roles;
+
+pub(crate) use machines::{Container, EcsTask, Node};
+use machines::{BASTION, OLD_BASTION};
 
 /// The client id under which Daypass is registered at the identity provider.
 pub(crate) const CLIENT_ID: &str = "daypass";
@@ -26,6 +30,7 @@ pub(crate) struct Account {
     pub(crate) region: String,
     pub(crate) people: Vec<Person>,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) ecs_tasks: Vec<EcsTask>,
     pub(crate) databases: Vec<Database>,
 }
 
@@ -39,16 +44,6 @@ pub(crate) struct Person {
     /// The identity provider's own id of them, `sub`.
     pub(crate) subject: &'static str,
     pub(crate) roles: &'static [&'static str],
-}
-
-/// A machine that Systems Manager knows.
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) id: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) tags: Vec<(&'static str, &'static str)>,
-    pub(crate) address: &'static str,
-    pub(crate) online: bool,
 }
 
 /// A database and how its users may be had.
@@ -92,7 +87,8 @@ impl Account {
             id: "111122223333".into(),
             region: "eu-west-1".into(),
             people: people(),
-            nodes: nodes(),
+            nodes: machines::nodes(),
+            ecs_tasks: machines::ecs_tasks(),
             databases: databases(),
         }
     }
@@ -122,28 +118,6 @@ fn people() -> Vec<Person> {
         person("ana", "ana@acme.dev", "Ana Alves", "acme|1001", &[DEVELOPERS]),
         person("ben", "ben@acme.dev", "Ben Baker", "acme|1002", &[APPROVERS]),
         person("eva", "eva@acme.dev", "Eva Ek", "acme|1003", &[DEVELOPERS, APPROVERS]),
-    ]
-}
-
-const BASTION: &str = "i-0da7a9a55ba5710e1";
-const OLD_BASTION: &str = "i-0da7a9a55ba5710e2";
-
-fn nodes() -> Vec<Node> {
-    vec![
-        Node {
-            id: BASTION,
-            name: "ip-10-0-1-20.eu-west-1.compute.internal",
-            tags: vec![("Name", "bastion"), ("daypass-bastion", "true")],
-            address: "10.0.1.20",
-            online: true,
-        },
-        Node {
-            id: OLD_BASTION,
-            name: "ip-10-0-9-20.eu-west-1.compute.internal",
-            tags: vec![("Name", "bastion-archive"), ("daypass-bastion", "archive")],
-            address: "10.0.9.20",
-            online: false,
-        },
     ]
 }
 

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 use crate::colleague::{self, Answer};
-use crate::data_channel::Side;
 use crate::faults::Service;
+
+mod tunnels;
 
 type Account = State<Arc<Cloud>>;
 
@@ -29,11 +30,10 @@ pub(crate) fn router() -> Router<Arc<Cloud>> {
         .route("/clock", post(clock))
         .route("/approve", post(approve))
         .route("/deny", post(deny))
-        .route("/node", post(node))
         .route("/policies", post(policies))
-        .route("/session", post(session))
         .route("/service", post(service))
         .route("/throttle", post(throttle))
+        .merge(tunnels::router())
         .layer(middleware::from_fn(only_loopback))
 }
 
@@ -52,7 +52,8 @@ async fn state(State(cloud): Account) -> Json<Value> {
     cloud.sessions.note_ends(now);
     let sessions: Vec<Value> = cloud.sessions.records().iter().map(|record| record.shown()).collect();
     let executions: Vec<Value> = cloud.automation.executions().iter().map(|execution| execution.described()).collect();
-    let node = |id: &str| json!({ "id": id, "online": cloud.sessions.is_online(id) });
+    let fleet = &cloud.sessions.fleet;
+    let node = |id: &str| json!({ "id": id, "online": fleet.is_online(id), "agent-version": fleet.agent_version(id) });
     let nodes: Vec<Value> = cloud.account.nodes.iter().map(|known| node(known.id)).collect();
     Json(json!({
         "now": now,
@@ -112,18 +113,6 @@ fn answer(cloud: &Cloud, approved: bool, reply: Reply) -> Response {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeState {
-    id: String,
-    online: bool,
-}
-
-async fn node(State(cloud): Account, Json(node): Json<NodeState>) -> StatusCode {
-    cloud.sessions.set_online(&node.id, node.online);
-    StatusCode::NO_CONTENT
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Policies {
     delay_seconds: u32,
@@ -131,33 +120,6 @@ struct Policies {
 
 async fn policies(State(cloud): Account, Json(policies): Json<Policies>) -> StatusCode {
     cloud.iam.set_propagation(SignedDuration::from_secs(policies.delay_seconds.into()));
-    StatusCode::NO_CONTENT
-}
-
-/// What may be done to a session from outside.
-#[derive(Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
-enum SessionFault {
-    Close { id: String, text: String },
-    CutAgent { id: String },
-    CutClient { id: String },
-    SayBye { id: String },
-    Terminate { id: String },
-}
-
-async fn session(State(cloud): Account, Json(fault): Json<SessionFault>) -> StatusCode {
-    let channels = &cloud.sessions.channels;
-    match fault {
-        SessionFault::Close { id, text } => {
-            channels.close_with_text(&id, &text);
-        }
-        SessionFault::CutAgent { id } => channels.cut(&id, Side::Agent),
-        SessionFault::CutClient { id } => channels.cut(&id, Side::Client),
-        SessionFault::SayBye { id } => channels.say_bye(&id),
-        SessionFault::Terminate { id } => {
-            channels.terminate(&id);
-        }
-    }
     StatusCode::NO_CONTENT
 }
 

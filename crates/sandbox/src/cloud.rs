@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::account::Account;
 use crate::automation::Automation;
 use crate::clock::Clock;
+use crate::ecs::Tasks;
 use crate::faults::Faults;
 use crate::iam::{Ask, Iam};
 use crate::journal::Journal;
@@ -26,6 +27,7 @@ pub(crate) struct Cloud {
     pub(crate) iam: Iam,
     pub(crate) handed: Handed,
     pub(crate) sessions: Sessions,
+    pub(crate) tasks: Tasks,
     pub(crate) automation: Automation,
 }
 

@@ -5,6 +5,7 @@
 //! when a leg is cut is lost.
 
 mod client_leg;
+mod limits;
 mod session;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
@@ -22,6 +24,7 @@ use crate::ssm_agent;
 use session::Session;
 
 pub use crate::ssm_agent::Vpc;
+pub use limits::SessionLimits;
 
 /// The service with all its channels; clones share them. They end with the last clone.
 #[derive(Clone)]
@@ -36,6 +39,7 @@ struct Shared {
     vpc: Vpc,
     address: SocketAddr,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
+    limits: watch::Sender<SessionLimits>,
     stop: CancellationToken,
 }
 
@@ -118,6 +122,7 @@ impl DataChannels {
             vpc,
             address: listener.local_addr()?,
             sessions: Mutex::default(),
+            limits: watch::Sender::default(),
             stop: stop.clone(),
         });
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared))));
@@ -127,13 +132,18 @@ impl DataChannels {
     /// Starts a session: the SSM agent is told at once, the client comes with the token. A session of that name that is
     /// still open ends.
     pub fn open(&self, session_id: &str, properties: PortProperties) -> OpenedChannel {
+        self.open_through(&self.shared.config.agent_version, session_id, properties)
+    }
+
+    /// The same through an SSM agent of another version.
+    pub fn open_through(&self, agent_version: &str, session_id: &str, properties: PortProperties) -> OpenedChannel {
         self.terminate(session_id);
         let session =
             Session::start(session_id, &self.shared.config, self.shared.clock.clone(), self.shared.stop.child_token());
         let agent = ssm_agent::run(ssm_agent::Task {
             session_id: session_id.to_owned(),
             properties,
-            config: self.shared.config.clone(),
+            config: AgentConfig { agent_version: agent_version.to_owned(), ..self.shared.config.clone() },
             clock: self.shared.clock.clone(),
             vpc: self.shared.vpc.clone(),
             connect: {
@@ -149,6 +159,8 @@ impl DataChannels {
                 }
             }
         });
+        let limits = self.shared.limits.subscribe();
+        tokio::spawn(limits::enforce(Arc::clone(&session), self.shared.clock.clone(), limits));
         self.shared.sessions().insert(session_id.to_owned(), Arc::clone(&session));
         self.opened(&session)
     }
@@ -166,6 +178,16 @@ impl DataChannels {
     /// Ends a session with a reason for the person, as the service does after an idle time.
     pub fn close_with_text(&self, session_id: &str, text: &str) -> bool {
         self.shared.open_session(session_id).is_some_and(|session| session.end(text))
+    }
+
+    /// From now on sessions and websockets end by themselves.
+    pub fn limit(&self, limits: SessionLimits) {
+        self.shared.limits.send_replace(limits);
+    }
+
+    /// The network the SSM agents stand in.
+    pub(crate) fn vpc(&self) -> &Vpc {
+        &self.shared.vpc
     }
 
     /// Whether the session is known and not over.

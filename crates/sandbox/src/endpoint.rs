@@ -17,7 +17,7 @@ use crate::faults::Service;
 use crate::journal::Call;
 use crate::sigv4::{Caller, Scope, SignatureRefusal, verify_call};
 use crate::wire::{Answer, ApiError, Arrived, Protocol};
-use crate::{admin, automation, rds, ssm, sts};
+use crate::{admin, automation, ecs, rds, ssm, sts};
 
 const LARGEST_BODY: usize = 1 << 20;
 
@@ -74,6 +74,9 @@ async fn answer(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 
 const UNKNOWN: Protocol = Protocol::Query { namespace: "" };
 
+/// What `X-Amz-Target` begins with.
+const JSON_SERVICES: [(&str, Service); 2] = [("AmazonSSM.", Service::Ssm), (ecs::NAMESPACE, Service::Ecs)];
+
 /// A call whose service and operation are known.
 struct Incoming {
     service: Service,
@@ -85,9 +88,10 @@ struct Incoming {
 impl Incoming {
     fn read(arrived: &Arrived) -> Option<Self> {
         if let Some(target) = arrived.header("x-amz-target") {
-            let operation = target.strip_prefix("AmazonSSM.")?.to_owned();
+            let named = |(namespace, service): (&str, _)| Some((target.strip_prefix(namespace)?.to_owned(), service));
+            let (operation, service) = JSON_SERVICES.into_iter().find_map(named)?;
             let input = serde_json::from_slice(&arrived.body).unwrap_or(Value::Null);
-            return Some(Self { service: Service::Ssm, protocol: Protocol::Json, operation, input });
+            return Some(Self { service, protocol: Protocol::Json, operation, input });
         }
         let mut fields = arrived.form();
         let (operation, version) = (fields.remove("Action")?, fields.remove("Version")?);
@@ -120,13 +124,16 @@ impl Incoming {
     fn carry_out(&self, cloud: &Arc<Cloud>, caller: Option<Caller>) -> Result<Answer, ApiError> {
         let input = &self.input;
         match (self.service, caller) {
+            (Service::Ecs, Some(caller)) => ecs::answer(cloud, &self.operation, input, &caller),
             (Service::Sts, caller) => sts::answer(cloud, self.protocol, &self.operation, input, caller),
             (Service::Rds, Some(caller)) => rds::answer(cloud, self.protocol, &self.operation, input, &caller),
             (Service::Ssm, Some(caller)) if self.operation.contains("Automation") => {
                 automation::answer(cloud, &self.operation, input, &caller)
             }
             (Service::Ssm, Some(caller)) => ssm::answer(cloud, &self.operation, input, &caller),
-            (Service::Oidc, _) | (Service::Rds | Service::Ssm, None) => Err(self.refusal(&SignatureRefusal::Missing)),
+            (Service::Oidc, _) | (Service::Ecs | Service::Rds | Service::Ssm, None) => {
+                Err(self.refusal(&SignatureRefusal::Missing))
+            }
         }
     }
 
@@ -154,6 +161,7 @@ impl Incoming {
 
     fn service_name(&self) -> &'static str {
         match self.service {
+            Service::Ecs => "ecs",
             Service::Oidc => "oidc",
             Service::Rds => "rds",
             Service::Ssm => "ssm",

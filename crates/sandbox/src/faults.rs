@@ -9,6 +9,8 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
+    /// Telling of tasks; sessions through them go on.
+    Ecs,
     /// The identity provider.
     Oidc,
     /// Describing databases; the databases themselves go on.

@@ -20,6 +20,7 @@ mod automation;
 mod catalog;
 mod cloud;
 mod colleague;
+mod ecs;
 mod endpoint;
 mod faults;
 mod iam;

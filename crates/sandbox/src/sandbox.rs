@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::cloud::{Cloud, Seeds};
 use crate::colleague;
 use crate::data_channel::{AgentConfig, DataChannels};
+use crate::ecs::Tasks;
 use crate::endpoint;
 use crate::faults::Faults;
 use crate::iam::{Iam, PolicyFlaw};
@@ -33,6 +34,7 @@ use crate::sts::Handed;
 use crate::tls::{CertificateAuthority, TlsError};
 
 mod knobs;
+mod tunnels;
 
 pub use knobs::TemporaryCredentials;
 
@@ -218,6 +220,7 @@ fn cloud(config: &SandboxConfig, clock: &Clock, issuer_url: String, vpc: Vpc) ->
     Ok(Cloud {
         iam: Iam::new(&account, &issuer_host, &seeds.keys, clock.clone())?,
         sessions: Sessions::new(&account, channels, agent_version),
+        tasks: Tasks::default(),
         clock: clock.clone(),
         issuer: Arc::new(issuer),
         handed: Handed::default(),

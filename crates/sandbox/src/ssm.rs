@@ -1,6 +1,6 @@
 //! Systems Manager: machines and sessions through them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde::Deserialize;
@@ -8,49 +8,38 @@ use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::cloud::Cloud;
-use crate::data_channel::{DataChannels, OpenedChannel, PortProperties};
+use crate::data_channel::{DataChannels, OpenedChannel};
+use crate::ecs;
 use crate::iam::Ask;
 use crate::sigv4::Caller;
+use crate::ssm_agent::agent_has_remote_host;
 use crate::wire::{Answer, ApiError, Protocol};
 
+mod documents;
+mod fleet;
 mod nodes;
 mod records;
 
+pub(crate) use documents::OWN as OWN_DOCUMENT;
+pub(crate) use fleet::Fleet;
 pub(crate) use records::SessionRecord;
 
-/// Forwards to a port of the machine itself.
-const TO_NODE: &str = "AWS-StartPortForwardingSession";
-/// Forwards to a port of another host, seen from the machine.
-const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+/// What StartSession takes when it is given no document.
+const SHELL: &str = "SSM-SessionManagerRunShell";
 
 /// Sessions and the machines they go through.
 pub(crate) struct Sessions {
     pub(crate) channels: DataChannels,
+    pub(crate) fleet: Fleet,
     agent_version: String,
     records: Mutex<BTreeMap<String, SessionRecord>>,
-    offline: Mutex<BTreeSet<String>>,
 }
 
 impl Sessions {
     /// `agent_version` is what the machines say of themselves; the data channel's side has to say the same.
     pub(crate) fn new(account: &Account, channels: DataChannels, agent_version: String) -> Self {
-        let offline = account.nodes.iter().filter(|node| !node.online).map(|node| node.id.to_owned()).collect();
-        Self { channels, agent_version, records: Mutex::default(), offline: Mutex::new(offline) }
-    }
-
-    /// Whether the machine's SSM agent can be reached.
-    pub(crate) fn is_online(&self, node: &str) -> bool {
-        !self.offline.lock().expect("nothing panics while it holds the set").contains(node)
-    }
-
-    /// Takes a machine off the network, or brings it back. Sessions through it stay as they are.
-    pub(crate) fn set_online(&self, node: &str, online: bool) {
-        let mut offline = self.offline.lock().expect("nothing panics while it holds the set");
-        if online {
-            offline.remove(node);
-        } else {
-            offline.insert(node.to_owned());
-        }
+        let fleet = Fleet::new(account, &agent_version);
+        Self { channels, fleet, agent_version, records: Mutex::default() }
     }
 }
 
@@ -84,14 +73,16 @@ struct Start {
 }
 
 fn start(cloud: &Cloud, input: &Start, caller: &Caller) -> Result<Value, ApiError> {
-    let document = input.document_name.as_deref().unwrap_or("SSM-SessionManagerRunShell");
+    let document = input.document_name.as_deref().unwrap_or(SHELL);
     authorize_start(cloud, caller, &input.target, document)?;
-    let properties = properties(document, &input.parameters)?;
-    if !cloud.account.nodes.iter().any(|node| node.id == input.target) || !cloud.sessions.is_online(&input.target) {
-        return Err(ApiError::new("TargetNotConnected", format!("{} is not connected.", input.target)));
+    let properties = documents::properties(document, &input.parameters)?;
+    let agent_version = reached(cloud, &input.target)?;
+    if properties.host.is_some() && !agent_has_remote_host(&agent_version) {
+        let text = "Agent version is not compatible: port forwarding sessions to remote hosts are not supported.";
+        return Err(ApiError::new("BadRequest", text));
     }
     let id = cloud.seeds.sessions.lower_case(&format!("{}-", caller.session_name), 26);
-    let opened = cloud.sessions.channels.open(&id, properties);
+    let opened = cloud.sessions.channels.open_through(&agent_version, &id, properties);
     let record = SessionRecord {
         id: id.clone(),
         target: input.target.clone(),
@@ -105,43 +96,43 @@ fn start(cloud: &Cloud, input: &Start, caller: &Caller) -> Result<Value, ApiErro
     Ok(shown(&id, &opened))
 }
 
-/// StartSession is decided twice: for the machine and for the document.
+/// The version of the SSM agent that a session to `target` meets.
+fn reached(cloud: &Cloud, target: &str) -> Result<String, ApiError> {
+    let Sessions { fleet, agent_version, .. } = &cloud.sessions;
+    let task = cloud.account.ecs_tasks.iter().find(|task| task.is_meant_by(target));
+    let version = match task {
+        Some(task) => cloud.tasks.is_reachable(task.id).then(|| agent_version.clone()),
+        None => fleet.agent_version(target).filter(|_| fleet.is_online(target)),
+    };
+    version.ok_or_else(|| ApiError::new("TargetNotConnected", format!("{target} is not connected.")))
+}
+
+/// StartSession is decided twice: for the machine or task and for the document.
 fn authorize_start(cloud: &Cloud, caller: &Caller, target: &str, document: &str) -> Result<(), ApiError> {
     let (region, account) = (&cloud.account.region, &cloud.account.id);
-    let mut ask = Ask::new("ssm:StartSession", format!("arn:aws:ec2:{region}:{account}:instance/{target}"))
-        .with("ssm:SessionDocumentAccessCheck", "true");
+    let mut ask =
+        Ask::new("ssm:StartSession", target_arn(cloud, target)).with("ssm:SessionDocumentAccessCheck", "true");
     if let Some(node) = cloud.account.nodes.iter().find(|node| node.id == target) {
         for (key, value) in &node.tags {
             ask = ask.with(&format!("ssm:resourceTag/{key}"), value);
         }
     }
     cloud.authorize(Protocol::Json, caller, &ask)?;
-    let owner = if document.starts_with("AWS-") { "" } else { account.as_str() };
+    let owner = if documents::is_own(document) { account.as_str() } else { "" };
     let ask = Ask::new("ssm:StartSession", format!("arn:aws:ssm:{region}:{owner}:document/{document}"))
         .with("ssm:SessionDocumentAccessCheck", "true");
     cloud.authorize(Protocol::Json, caller, &ask)
 }
 
-fn properties(document: &str, given: &BTreeMap<String, Vec<String>>) -> Result<PortProperties, ApiError> {
-    let one = |name: &str| given.get(name).and_then(|values| values.first()).map(String::as_str);
-    let invalid = |text: String| ApiError::new("InvalidParameters", text);
-    let allowed: &[&str] = match document {
-        TO_NODE => &["portNumber", "localPortNumber"],
-        TO_REMOTE_HOST => &["host", "portNumber", "localPortNumber"],
-        _ => return Err(ApiError::new("InvalidDocument", format!("Document with name {document} does not exist."))),
-    };
-    if let Some(unknown) = given.keys().find(|name| !allowed.contains(&name.as_str())) {
-        return Err(invalid(format!("Parameters [{unknown}] are not defined in document {document}.")));
+fn target_arn(cloud: &Cloud, target: &str) -> String {
+    let (region, account) = (&cloud.account.region, &cloud.account.id);
+    match target.strip_prefix("ecs:").map(|task| task.splitn(3, '_').collect::<Vec<_>>()).as_deref() {
+        Some([cluster, task, _runtime]) => ecs::task_arn(cloud, cluster, task),
+        Some(_) | None if target.starts_with("mi-") => {
+            format!("arn:aws:ssm:{region}:{account}:managed-instance/{target}")
+        }
+        Some(_) | None => format!("arn:aws:ec2:{region}:{account}:instance/{target}"),
     }
-    let port = one("portNumber").unwrap_or("80");
-    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-        invalid(format!("Parameter \"portNumber\" has value \"{port}\" not matching pattern of a port number."))
-    })?;
-    let host = match (document, one("host")) {
-        (TO_REMOTE_HOST, None | Some("")) => return Err(invalid("Missing required parameter: host.".into())),
-        (_, host) => host.map(str::to_owned),
-    };
-    Ok(PortProperties { host, port })
 }
 
 #[derive(Deserialize)]
@@ -182,10 +173,8 @@ struct ByTarget {
 
 fn connection_status(cloud: &Cloud, input: &ByTarget, caller: &Caller) -> Result<Value, ApiError> {
     let target = &input.target;
-    let resource = format!("arn:aws:ec2:{}:{}:instance/{target}", cloud.account.region, cloud.account.id);
-    authorize(cloud, caller, "GetConnectionStatus", resource)?;
-    let known = cloud.account.nodes.iter().any(|node| node.id == target);
-    let status = if known && cloud.sessions.is_online(target) { "connected" } else { "notconnected" };
+    authorize(cloud, caller, "GetConnectionStatus", target_arn(cloud, target))?;
+    let status = if reached(cloud, target).is_ok() { "connected" } else { "notconnected" };
     Ok(json!({ "Target": target, "Status": status }))
 }
 

@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::data_channel::{AgentConfig, PortProperties};
 use reliability::{Arrival, Reliability};
 
+pub(crate) use version::agent_has_remote_host;
 pub use vpc::Vpc;
 
 /// How long the agent waits for the answer to its HandshakeRequest.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{APPROVERS, AUTOMATION, Account, CLIENT_ID, DEVELOPERS, READERS, RUNBOOK};
+use crate::ssm::OWN_DOCUMENT;
 
 /// A role to be made.
 pub(crate) struct RolePlan {
@@ -61,14 +62,16 @@ impl Account {
             .filter(|(_, offer)| offer.on_request.is_none())
             .map(|(database, offer)| self.db_user_arn(database.resource_id, offer.user))
             .collect();
-        let nodes: Vec<String> =
-            self.nodes.iter().map(|node| format!("arn:aws:ec2:{region}:{id}:instance/{}", node.id)).collect();
+        let nodes = self.nodes.iter().map(|node| format!("arn:aws:ec2:{region}:{id}:instance/{}", node.id));
+        let clusters = self.ecs_tasks.iter().map(|task| format!("arn:aws:ecs:{region}:{id}:task/{}/*", task.cluster));
+        let bastions: Vec<String> = nodes.chain(clusters).collect();
         json!({ "Version": "2012-10-17", "Statement": [
-            { "Sid": "Tunnel", "Effect": "Allow", "Action": "ssm:StartSession", "Resource": nodes,
+            { "Sid": "Tunnel", "Effect": "Allow", "Action": "ssm:StartSession", "Resource": bastions,
               "Condition": { "BoolIfExists": { "ssm:SessionDocumentAccessCheck": "true" } } },
             { "Sid": "TunnelDocuments", "Effect": "Allow", "Action": "ssm:StartSession", "Resource": [
                 format!("arn:aws:ssm:{region}::document/AWS-StartPortForwardingSession"),
                 format!("arn:aws:ssm:{region}::document/AWS-StartPortForwardingSessionToRemoteHost"),
+                format!("arn:aws:ssm:{region}:{id}:document/{OWN_DOCUMENT}"),
             ] },
             { "Sid": "OwnTunnels", "Effect": "Allow", "Action": ["ssm:TerminateSession", "ssm:ResumeSession"],
               "Resource": format!("arn:aws:ssm:{region}:{id}:session/*"),
@@ -81,7 +84,7 @@ impl Account {
               "Resource": format!("arn:aws:ssm:{region}:{id}:automation-execution/*") },
             { "Sid": "Look", "Effect": "Allow", "Resource": "*", "Action": [
                 "ssm:GetAutomationExecution", "ssm:DescribeAutomation*", "ssm:DescribeInstanceInformation",
-                "ssm:DescribeSessions", "ssm:GetConnectionStatus", "rds:Describe*",
+                "ssm:DescribeSessions", "ssm:GetConnectionStatus", "ecs:ListTasks", "ecs:DescribeTasks", "rds:Describe*",
             ] },
             { "Sid": "Chain", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": self.role_arn(READERS) },
             { "Sid": "StandingAccess", "Effect": "Allow", "Action": "rds-db:connect", "Resource": standing },

@@ -41,6 +41,10 @@ pub(super) struct Session {
     to_client: mpsc::Sender<UnderWay>,
     agent: watch::Sender<Option<Leg>>,
     client: watch::Sender<Option<Leg>>,
+    /// When a stream last said something, in either direction.
+    last_traffic: Mutex<Timestamp>,
+    /// Since when the client's websocket is open.
+    client_since: Mutex<Option<Timestamp>>,
     /// Whether a leg was told to pause because the other one went.
     told_to_pause: AtomicBool,
     agent_over: CancellationToken,
@@ -86,6 +90,8 @@ impl Session {
         let (to_client, for_client) = mpsc::channel(MOST_UNDER_WAY);
         let session = Arc::new(Self {
             id: id.to_owned(),
+            last_traffic: Mutex::new(clock.now()),
+            client_since: Mutex::default(),
             clock,
             delay: config.one_way_delay,
             pauses: config.pauses_for_absent_leg,
@@ -113,6 +119,28 @@ impl Session {
 
     pub(super) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// Returns when both legs have gone for good.
+    pub(super) async fn is_over(&self) {
+        self.over.cancelled().await;
+    }
+
+    pub(super) fn last_traffic(&self) -> Timestamp {
+        *self.last_traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn client_since(&self) -> Option<Timestamp> {
+        *self.client_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_client_since(&self, since: Option<Timestamp>) {
+        *self.client_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// To see the client's leg come and go.
+    pub(super) fn client_leg(&self) -> watch::Receiver<Option<Leg>> {
+        self.client.subscribe()
     }
 
     pub(super) fn issue_token(&self) -> String {
@@ -193,6 +221,9 @@ impl Session {
         }
         let (out, outgoing) = mpsc::channel(LEG_QUEUE);
         let cut = self.over.child_token();
+        if side == Side::Client {
+            self.set_client_since(Some(self.clock.now()));
+        }
         let replaced = self.leg(side).send_replace(Some(Leg { out, cut: cut.clone() }));
         if let Some(replaced) = replaced {
             replaced.cut.cancel();
@@ -236,6 +267,7 @@ impl Session {
     }
 
     pub(super) fn say_bye(&self) {
+        self.set_client_since(None);
         self.tell(Side::Client, Outgoing::Close("Bye"));
     }
 
@@ -255,10 +287,13 @@ impl Session {
         self.tell(side, Outgoing::Frame(frame.encode()));
     }
 
-    /// A frame came over the leg of `side`; it goes to the other one.
+    /// A frame came over the leg of `side`; it goes to the other one, unless it is the agent's word to the service alone.
     pub(super) async fn arrived(&self, side: Side, frame: Bytes) {
-        if is_agent_session_state(&frame) {
+        if is_of_type(&frame, &MessageType::AgentSessionState) {
             return;
+        }
+        if [MessageType::InputStreamData, MessageType::OutputStreamData].iter().any(|data| is_of_type(&frame, data)) {
+            *self.last_traffic.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.now();
         }
         let queue = match side {
             Side::Agent => &self.to_client,
@@ -316,9 +351,8 @@ fn other(side: Side) -> Side {
     }
 }
 
-/// Told to the service alone.
-fn is_agent_session_state(frame: &[u8]) -> bool {
-    frame.get(4..36).is_some_and(|name| name.starts_with(MessageType::AgentSessionState.as_str().as_bytes()))
+fn is_of_type(frame: &[u8], message_type: &MessageType) -> bool {
+    frame.get(4..36).is_some_and(|name| name.starts_with(message_type.as_str().as_bytes()))
 }
 
 /// The service's own frame: padded with NULs, HeaderLength 112, so no PayloadType and the JSON at 116.

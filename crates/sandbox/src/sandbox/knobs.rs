@@ -92,20 +92,6 @@ impl Sandbox {
         Some(self.cloud.automation.execution(id)?.described())
     }
 
-    /// Takes a machine off the network: by its instance id, or by the database that is reached through it.
-    pub fn target_offline(&self, id: &str) {
-        self.cloud.sessions.set_online(self.node(id), false);
-    }
-
-    /// Brings it back.
-    pub fn target_online(&self, id: &str) {
-        self.cloud.sessions.set_online(self.node(id), true);
-    }
-
-    fn node<'a>(&'a self, id: &'a str) -> &'a str {
-        self.cloud.account.database(id).map_or(id, |database| database.bastion)
-    }
-
     /// Every call of `service` answers 503 from now on.
     pub fn stop_service(&self, service: Service) {
         self.cloud.faults.stop(service);

@@ -77,7 +77,7 @@ fn node_passes(cloud: &Cloud, node: &Node, key: &str, values: &[String]) -> Resu
     let passes = match key.strip_prefix("tag:") {
         Some(tag) => node.tags.iter().any(|(key, value)| *key == tag && any(value)),
         None => match key {
-            "AgentVersion" => any(&cloud.sessions.agent_version),
+            "AgentVersion" => any(&agent_version(cloud, node)),
             "InstanceIds" => any(node.id),
             "PingStatus" => any(ping_status(cloud, node)),
             "PlatformTypes" => any("Linux"),
@@ -93,17 +93,21 @@ fn node_passes(cloud: &Cloud, node: &Node, key: &str, values: &[String]) -> Resu
 }
 
 fn ping_status(cloud: &Cloud, node: &Node) -> &'static str {
-    if cloud.sessions.is_online(node.id) { "Online" } else { "ConnectionLost" }
+    if cloud.sessions.fleet.is_online(node.id) { "Online" } else { "ConnectionLost" }
+}
+
+fn agent_version(cloud: &Cloud, node: &Node) -> String {
+    cloud.sessions.fleet.agent_version(node.id).unwrap_or_default()
 }
 
 fn shown(cloud: &Cloud, node: &Node) -> Value {
     let now = cloud.clock.now();
-    let pinged = if cloud.sessions.is_online(node.id) { now } else { long_before(now) };
+    let pinged = if cloud.sessions.fleet.is_online(node.id) { now } else { long_before(now) };
     json!({
         "InstanceId": node.id,
         "PingStatus": ping_status(cloud, node),
         "LastPingDateTime": epoch_seconds(pinged),
-        "AgentVersion": cloud.sessions.agent_version,
+        "AgentVersion": agent_version(cloud, node),
         "IsLatestVersion": false,
         "PlatformType": "Linux",
         "PlatformName": "Amazon Linux",

@@ -10,11 +10,13 @@ use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf};
 use tokio::net::TcpStream;
 
 use super::mux::{self, Dial};
-use super::version::{client_speaks_mux, client_wants_keepalive};
+use super::version::{agent_has_port, client_speaks_mux, client_wants_keepalive};
 use super::vpc::Destination;
 use super::{Channel, Vpc};
 use crate::data_channel::{AgentConfig, PortProperties};
 
+/// What an SSM agent without this plug-in says.
+const WITHOUT_PORT: &str = "Plugin with name Port is not supported by this version of ssm agent, please update to latest version. Step name: Port";
 /// Most bytes of one message.
 const LONGEST_PAYLOAD: usize = 1_024;
 /// What the Unix socket between data channel and multiplexer holds.
@@ -30,6 +32,9 @@ pub(super) async fn serve(
     config: &AgentConfig,
     vpc: &Vpc,
 ) -> Result<(), String> {
+    if !agent_has_port(&config.agent_version) {
+        return Err(WITHOUT_PORT.to_owned());
+    }
     tokio::time::sleep(config.port_start_delay).await;
     let client_version = channel.client_version.get().map(String::as_str).unwrap_or_default();
     if !client_speaks_mux(client_version) {
@@ -77,14 +82,16 @@ struct Dialer {
 
 impl Dial for Dialer {
     async fn dial(&self) -> io::Result<TcpStream> {
-        match self.destination {
-            Destination::Address(address) => TcpStream::connect(address).await,
-            Destination::BlackHole => {
-                tokio::time::sleep(TCP_TIMEOUT).await;
-                Err(io::ErrorKind::TimedOut.into())
-            }
-            Destination::Unresolved => Err(io::ErrorKind::NotFound.into()),
-        }
+        let address = match &self.destination {
+            Destination::Place(place) => place.address(),
+            Destination::BlackHole => None,
+            Destination::Unresolved => return Err(io::ErrorKind::NotFound.into()),
+        };
+        let Some(address) = address else {
+            tokio::time::sleep(TCP_TIMEOUT).await;
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        TcpStream::connect(address).await
     }
 
     async fn refused(&self) {

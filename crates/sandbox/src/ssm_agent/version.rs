@@ -1,9 +1,23 @@
 //! What both sides make of each other's version.
 
+/// SSM agents from this version on forward ports.
+const FIRST_PORT_AGENT: &str = "2.3.672.0";
+/// SSM agents from this version on forward to other hosts.
+const FIRST_REMOTE_HOST_AGENT: &str = "3.1.1374.0";
 /// Clients from this version on speak smux; older ones one raw connection.
 const FIRST_MUX_CLIENT: &str = "1.1.70";
 /// Clients after this version want no keepalive frames.
 const LAST_KEEPALIVE_CLIENT: &str = "1.2.331.0";
+
+/// Whether an SSM agent of this version forwards ports.
+pub(super) fn agent_has_port(agent: &str) -> bool {
+    numbers(agent) >= numbers(FIRST_PORT_AGENT)
+}
+
+/// Whether an SSM agent of this version forwards to other hosts.
+pub(crate) fn agent_has_remote_host(agent: &str) -> bool {
+    numbers(agent) >= numbers(FIRST_REMOTE_HOST_AGENT)
+}
 
 /// Whether a client of this version speaks smux.
 pub(super) fn client_speaks_mux(client: &str) -> bool {

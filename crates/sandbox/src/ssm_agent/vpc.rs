@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Names and ports that the SSM agent can dial, each leading to an address on loopback. Clones share it.
@@ -14,22 +15,56 @@ pub struct Vpc {
 }
 
 /// Where a name and port lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Route {
-    To(SocketAddr),
+    To(Place),
     BlackHole,
 }
 
+/// An address, until somebody moves away from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    address: SocketAddr,
+    deserted: Arc<AtomicBool>,
+}
+
 /// A destination as resolved once, at the start of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// Someone may listen there.
-    Address(SocketAddr),
+    Place(Place),
     /// Packets vanish: a security group drops them.
     BlackHole,
     /// The name is not known.
     Unresolved,
 }
+
+impl Destination {
+    fn at(address: SocketAddr) -> Self {
+        Self::Place(address.into())
+    }
+}
+
+impl Place {
+    /// None when whoever listened there has moved.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        (!self.deserted.load(Ordering::Acquire)).then_some(self.address)
+    }
+}
+
+impl From<SocketAddr> for Place {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, deserted: Arc::default() }
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+}
+
+impl Eq for Place {}
 
 /// An address the SSM agent refuses to forward to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +79,17 @@ impl Vpc {
 
     /// Lets `host:port` lead to `address`; sessions that are open keep what they resolved.
     pub fn route(&self, host: &str, port: u16, address: SocketAddr) {
-        self.put(host, port, Route::To(address));
+        self.put(host, port, Route::To(address.into()));
+    }
+
+    /// Lets `host:port` lead to `address`, and nobody answer any more where it led before, as after an RDS failover: sessions
+    /// that are open resolved the name once and dial into the void.
+    pub fn fail_over(&self, host: &str, port: u16, address: SocketAddr) {
+        let before = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(&key(host, port)).cloned();
+        if let Some(Route::To(place)) = before {
+            place.deserted.store(true, Ordering::Release);
+        }
+        self.route(host, port, address);
     }
 
     /// Lets every connection to `host:port` hang until the SSM agent's TCP gives up.
@@ -54,7 +99,7 @@ impl Vpc {
 
     /// Lets `alias:port` lead where `host:port` leads now, as a CNAME does; nothing happens when that leads nowhere.
     pub fn alias(&self, alias: &str, host: &str, port: u16) {
-        let route = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(&key(host, port)).copied();
+        let route = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(&key(host, port)).cloned();
         if let Some(route) = route {
             self.put(alias, port, route);
         }
@@ -71,17 +116,15 @@ impl Vpc {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(route) = routes.get(&key(host, port)) {
             return Ok(match route {
-                Route::To(address) => Destination::Address(*address),
+                Route::To(place) => Destination::Place(place.clone()),
                 Route::BlackHole => Destination::BlackHole,
             });
         }
         match host.parse::<IpAddr>() {
             Ok(address) if is_forbidden(address) => Err(Forbidden(address)),
-            Ok(address) if address.is_loopback() => Ok(Destination::Address((address, port).into())),
+            Ok(address) if address.is_loopback() => Ok(Destination::at((address, port).into())),
             Ok(_) => Ok(Destination::BlackHole),
-            Err(_) if host.eq_ignore_ascii_case("localhost") => {
-                Ok(Destination::Address((Ipv4Addr::LOCALHOST, port).into()))
-            }
+            Err(_) if host.eq_ignore_ascii_case("localhost") => Ok(Destination::at((Ipv4Addr::LOCALHOST, port).into())),
             Err(_) => Ok(Destination::Unresolved),
         }
     }
@@ -112,10 +155,22 @@ mod tests {
         let vpc = Vpc::new();
         let front: SocketAddr = (Ipv4Addr::LOCALHOST, 15_432).into();
         vpc.route("Orders.abc.rds.amazonaws.com", 5432, front);
-        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432), Ok(Destination::Address(front)));
+        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432), Ok(Destination::at(front)));
         assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 3306), Ok(Destination::Unresolved));
         vpc.remove("orders.abc.rds.amazonaws.com", 5432);
         assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432), Ok(Destination::Unresolved));
+    }
+
+    #[test]
+    fn after_a_failover_only_who_asks_again_finds_the_new_address() {
+        let vpc = Vpc::new();
+        let (old, new): (SocketAddr, SocketAddr) =
+            ((Ipv4Addr::LOCALHOST, 15_432).into(), (Ipv4Addr::LOCALHOST, 15_433).into());
+        vpc.route("orders", 5432, old);
+        let open = vpc.resolve(Some("orders"), 5432).expect("it is allowed");
+        vpc.fail_over("orders", 5432, new);
+        assert!(matches!(&open, Destination::Place(place) if place.address().is_none()), "{open:?}");
+        assert_eq!(vpc.resolve(Some("orders"), 5432), Ok(Destination::at(new)));
     }
 
     #[test]
@@ -128,7 +183,7 @@ mod tests {
 
     #[test]
     fn without_a_host_the_bastion_itself_is_meant() {
-        let own = Ok(Destination::Address((Ipv4Addr::LOCALHOST, 22).into()));
+        let own = Ok(Destination::at((Ipv4Addr::LOCALHOST, 22).into()));
         assert_eq!(Vpc::new().resolve(None, 22), own);
         assert_eq!(Vpc::new().resolve(Some(""), 22), own);
         assert_eq!(Vpc::new().resolve(Some("127.0.0.1"), 22), own);
