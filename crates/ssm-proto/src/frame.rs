@@ -49,7 +49,8 @@ pub struct Frame {
     pub created_at_ms: u64,
     /// `None` where the message has no such field (HeaderLength below 116) or it is 0, as on acknowledgements.
     pub payload_type: Option<PayloadType>,
-    /// Up to the end of the frame. Never empty in a message to the SSM agent: it cannot read one.
+    /// Up to the end of the frame. Never empty in what we send. The SSM agent reads such a message, with a complaint in its
+    /// log; but neither program can write one (`putUInteger`, `putBytes`), so nobody has seen what the service makes of it.
     pub payload: Bytes,
 }
 
@@ -73,11 +74,15 @@ impl Frame {
     /// Reads one binary websocket message; the payload shares its memory. Never panics.
     ///
     /// # Errors
-    /// [`FrameError`] for what the session-manager-plugin also refuses: too short, no type, no date, wrong digest.
+    /// [`FrameError`] for what the session-manager-plugin also refuses: too short, no type, no date, wrong digest. Like it,
+    /// this asks nothing of `start_publication` and `pause_publication` but their name (`Validate` in `messageparser.go`).
     pub fn decode(frame: impl Into<Bytes>) -> Result<Self, FrameError> {
         let bytes: Bytes = frame.into();
-        let header_length = read_header_length(&bytes)?;
         let message_type = read_message_type(&bytes)?;
+        let header_length = match read_header_length(&bytes) {
+            Err(_) if message_type.is_publication_order() => return Ok(Self::publication_order(message_type)),
+            checked => checked?,
+        };
         let declared_length = read_u32(&bytes, header_length);
         let decoded = Self {
             sequence_number: i64::from_be_bytes(array(&bytes, 48)),
@@ -90,6 +95,19 @@ impl Frame {
         };
         decoded.validate(declared_length, &array(&bytes, 80))?;
         Ok(decoded)
+    }
+
+    /// Its other fields cannot be read, and nobody needs them.
+    fn publication_order(message_type: MessageType) -> Self {
+        Self {
+            message_type,
+            sequence_number: 0,
+            flags: 0,
+            message_id: [0; 16],
+            created_at_ms: 0,
+            payload_type: None,
+            payload: Bytes::new(),
+        }
     }
 
     fn put_prefix(&self, out: &mut impl BufMut, payload_length: usize, digest: &[u8; 32]) {
@@ -107,7 +125,7 @@ impl Frame {
     }
 
     fn validate(&self, declared_length: u32, digest: &[u8; 32]) -> Result<(), FrameError> {
-        if matches!(self.message_type, MessageType::StartPublication | MessageType::PausePublication) {
+        if self.message_type.is_publication_order() {
             return Ok(());
         }
         if self.created_at_ms == 0 {
@@ -157,6 +175,10 @@ impl MessageType {
             Self::StartPublication => "start_publication",
             Self::Other(name) => name,
         }
+    }
+
+    fn is_publication_order(&self) -> bool {
+        matches!(self, Self::PausePublication | Self::StartPublication)
     }
 
     fn from_name(name: &str) -> Self {
@@ -309,7 +331,8 @@ fn read_header_length(bytes: &Bytes) -> Result<usize, FrameError> {
 }
 
 fn read_message_type(bytes: &Bytes) -> Result<MessageType, FrameError> {
-    let name = String::from_utf8_lossy(&bytes[4..36]);
+    let name = bytes.get(4..36).ok_or(FrameError::TooShort { length: bytes.len() })?;
+    let name = String::from_utf8_lossy(name);
     match name.trim_matches(['\0', ' ']) {
         "" => Err(FrameError::NoType),
         name => Ok(MessageType::from_name(name)),

@@ -84,7 +84,12 @@ fn a_changed_payload_is_refused_but_publication_messages_are_not_checked() {
     frame.created_at_ms = 0;
     let mut bytes = frame.encode().to_vec();
     *bytes.last_mut().expect("it has a payload") ^= 1;
-    Frame::decode(bytes).expect("the service fills in neither date nor digest");
+    Frame::decode(bytes.clone()).expect("the service fills in neither date nor digest");
+
+    bytes.truncate(40);
+    bytes[..4].fill(0);
+    let bare = Frame::decode(bytes).expect("the plug-in does not look at HeaderLength either");
+    assert_eq!(bare.message_type, MessageType::PausePublication);
 }
 
 #[test]
