@@ -12,6 +12,7 @@ mod incoming;
 mod mux;
 mod outgoing;
 mod round_trip;
+mod window;
 
 pub use channel::{Channel, Config, Event};
 pub use handshake::{AgentVersion, Refusal};

@@ -1,13 +1,16 @@
 //! Our data messages until the SSM agent has acknowledged them.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
-use crate::round_trip::{RoundTrip, Window};
+use crate::{
+    round_trip::RoundTrip,
+    window::{Sample, Window},
+};
 
 /// Bytes that may be unacknowledged. The SSM agent stops reading at 4 MiB that its destination does not take.
 const UNACKED_LIMIT: usize = 2 * 1024 * 1024;
@@ -25,9 +28,10 @@ pub(crate) struct Outgoing {
     /// Sequence number of the front of `queue`.
     first: i64,
     queue: VecDeque<Unacked>,
-    /// Every transmission in the order of time; those that no longer matter are removed from the front.
-    flights: VecDeque<Flight>,
-    resend: VecDeque<i64>,
+    /// When each message on its way is to be sent again.
+    due: BTreeSet<(Instant, i64)>,
+    /// Messages given up for lost, the oldest first.
+    lost: BTreeSet<i64>,
     unacked_bytes: usize,
     flying_bytes: usize,
     /// Of the first stream bytes. Those behind them are acknowledged earlier, when they are only kept.
@@ -40,16 +44,10 @@ pub(crate) struct Outgoing {
 struct Unacked {
     /// The whole message; `None` once acknowledged.
     frame: Option<Bytes>,
-    first_sent_at: Instant,
+    sent_at: Instant,
     transmissions: u32,
-    awaits_resend: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    sequence: i64,
-    transmission: u32,
-    at: Instant,
+    /// `None` if it is not on its way.
+    due_at: Option<Instant>,
 }
 
 impl Outgoing {
@@ -57,8 +55,8 @@ impl Outgoing {
         Self {
             first: 0,
             queue: VecDeque::new(),
-            flights: VecDeque::new(),
-            resend: VecDeque::new(),
+            due: BTreeSet::new(),
+            lost: BTreeSet::new(),
             unacked_bytes: 0,
             flying_bytes: 0,
             data_acknowledged: false,
@@ -80,142 +78,118 @@ impl Outgoing {
         self.queue.is_empty()
     }
 
+    pub(crate) fn unacked_bytes(&self) -> usize {
+        self.unacked_bytes
+    }
+
     /// Keeps the message before it is sent, so that its acknowledgement cannot arrive first.
     pub(crate) fn keep(&mut self, frame: Bytes, now: Instant) {
         let sequence = self.next_sequence();
         self.unacked_bytes += frame.len();
-        self.flying_bytes += frame.len();
-        let unacked = Unacked { frame: Some(frame), first_sent_at: now, transmissions: 1, awaits_resend: false };
-        self.queue.push_back(unacked);
-        self.flights.push_back(Flight { sequence, transmission: 1, at: now });
+        self.queue.push_back(Unacked { frame: Some(frame), sent_at: now, transmissions: 0, due_at: None });
+        self.launch(sequence, now);
     }
 
     pub(crate) fn acknowledge(&mut self, sequence: i64, now: Instant) {
         let Some(unacked) = Self::find(self.first, &mut self.queue, sequence) else { return };
         let Some(frame) = unacked.frame.take() else { return };
-        let sample = (unacked.transmissions == 1).then(|| now.saturating_duration_since(unacked.first_sent_at));
-        self.unacked_bytes -= frame.len();
-        if !unacked.awaits_resend {
-            self.flying_bytes -= frame.len();
+        let (bytes, flying, sent_at) = (frame.len(), self.flying_bytes, unacked.sent_at);
+        let sent_once = unacked.transmissions == 1;
+        self.unacked_bytes -= bytes;
+        if let Some(due_at) = unacked.due_at.take() {
+            self.due.remove(&(due_at, sequence));
+            self.flying_bytes -= bytes;
         }
-        if let Some(sample) = sample {
-            self.trip.measure(sample, now);
-            self.window.acknowledged(frame.len(), sample, &self.trip, now);
+        self.lost.remove(&sequence);
+        if sent_once {
+            let trip = now.saturating_duration_since(sent_at);
+            self.trip.measure(trip);
+            self.window.acknowledged(Sample { bytes, flying, sent_at, trip }, now);
         }
         while self.queue.front().is_some_and(|unacked| unacked.frame.is_none()) {
             self.queue.pop_front();
             self.first += 1;
         }
         self.data_acknowledged |= self.first > FIRST_DATA;
-        self.drop_settled_flights();
     }
 
     /// The next message that is to be sent again.
     pub(crate) fn poll_resend(&mut self, now: Instant) -> Option<Bytes> {
-        while self.flying_bytes < self.window.size() {
-            let sequence = self.resend.pop_front()?;
-            if let Some(frame) = self.send_again(sequence, now) {
-                return Some(frame);
-            }
+        if self.flying_bytes >= self.window.size() {
+            return None;
         }
-        None
+        let sequence = self.lost.pop_first()?;
+        self.launch(sequence, now)
     }
 
     /// Sends the oldest message although sending is paused: if the end of the pause was lost, its acknowledgement ends it.
     pub(crate) fn probe(&mut self, now: Instant) -> Option<Bytes> {
-        self.send_again(self.first, now)
+        self.lost.remove(&self.first);
+        self.launch(self.first, now)
     }
 
     /// A new websocket: whatever is unacknowledged may have been lost with the old one.
     pub(crate) fn reconnected(&mut self) {
         self.trip.start_over();
-        self.flights.clear();
-        self.resend.clear();
+        self.due.clear();
         self.flying_bytes = 0;
         for (sequence, unacked) in (self.first..).zip(&mut self.queue) {
-            unacked.awaits_resend = unacked.frame.is_some();
-            if unacked.awaits_resend {
-                self.resend.push_back(sequence);
+            unacked.due_at = None;
+            if unacked.frame.is_some() {
+                self.lost.insert(sequence);
             }
         }
-        self.window.make_room(self.unacked_bytes + 1);
+        self.window.start_over(self.unacked_bytes + 1);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let due = |flight: &Flight| flight.at + self.patience(flight.transmission);
-        if self.data_acknowledged {
-            self.flights.front().map(due)
-        } else {
-            self.flights.iter().filter(|flight| self.is_live(flight)).map(due).min()
-        }
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Marks everything overdue for sending again.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let mut overdue = 0;
-        let mut place = 0;
-        while let Some(flight) = self.flights.get(place).copied() {
-            let due = flight.at + self.patience(flight.transmission) <= now;
-            if !self.is_live(&flight) || due {
-                self.flights.remove(place);
-                overdue += usize::from(self.mark_for_resend(&flight));
-            } else if self.data_acknowledged {
-                break;
-            } else {
-                place += 1;
-            }
+        let mut last_sent_at = None;
+        while let Some((at, sequence)) = self.due.first().copied()
+            && at <= now
+        {
+            self.due.pop_first();
+            let Some(unacked) = Self::find(self.first, &mut self.queue, sequence) else { continue };
+            unacked.due_at = None;
+            self.flying_bytes -= unacked.frame.as_ref().map_or(0, Bytes::len);
+            self.lost.insert(sequence);
+            last_sent_at = last_sent_at.max(Some(unacked.sent_at));
         }
-        if overdue > 0 && self.data_acknowledged {
-            self.trip.back_off();
+        if let Some(sent_at) = last_sent_at
+            && self.data_acknowledged
+            && self.trip.timed_out(sent_at, now)
+        {
             self.window.timed_out();
         }
     }
 
-    fn mark_for_resend(&mut self, flight: &Flight) -> bool {
-        if !self.is_live(flight) {
-            return false;
-        }
-        let Some(unacked) = Self::find(self.first, &mut self.queue, flight.sequence) else { return false };
-        unacked.awaits_resend = true;
-        self.flying_bytes -= unacked.frame.as_ref().map_or(0, Bytes::len);
-        self.resend.push_back(flight.sequence);
-        true
-    }
-
-    fn send_again(&mut self, sequence: i64, now: Instant) -> Option<Bytes> {
+    fn launch(&mut self, sequence: i64, now: Instant) -> Option<Bytes> {
+        let due_at = now + self.patience(sequence);
         let unacked = Self::find(self.first, &mut self.queue, sequence)?;
         let frame = unacked.frame.clone()?;
-        if unacked.awaits_resend {
-            self.flying_bytes += frame.len();
+        match unacked.due_at.replace(due_at) {
+            Some(earlier) => drop(self.due.remove(&(earlier, sequence))),
+            None => self.flying_bytes += frame.len(),
         }
-        unacked.awaits_resend = false;
+        unacked.sent_at = now;
         unacked.transmissions += 1;
-        self.flights.push_back(Flight { sequence, transmission: unacked.transmissions, at: now });
+        self.due.insert((due_at, sequence));
         Some(frame)
     }
 
-    fn patience(&self, transmission: u32) -> Duration {
-        if self.data_acknowledged {
-            return self.trip.timeout();
+    fn patience(&mut self, sequence: i64) -> Duration {
+        let timeout = self.trip.timeout();
+        if self.data_acknowledged || sequence != FIRST_DATA {
+            return timeout;
         }
-        let fast = usize::try_from(transmission - 1).ok().and_then(|nth| FIRST_DATA_INTERVALS.get(nth));
-        fast.copied().unwrap_or_else(|| self.trip.timeout().max(FIRST_DATA_REPEAT))
-    }
-
-    fn is_live(&self, flight: &Flight) -> bool {
-        let place = usize::try_from(flight.sequence - self.first).ok();
-        place.and_then(|place| self.queue.get(place)).is_some_and(|unacked| {
-            unacked.frame.is_some() && !unacked.awaits_resend && unacked.transmissions == flight.transmission
-        })
-    }
-
-    fn drop_settled_flights(&mut self) {
-        while let Some(flight) = self.flights.front().copied() {
-            if self.is_live(&flight) {
-                break;
-            }
-            self.flights.pop_front();
-        }
+        let transmissions =
+            Self::find(self.first, &mut self.queue, sequence).map_or(0, |unacked| unacked.transmissions);
+        let fast = usize::try_from(transmissions).ok().and_then(|nth| FIRST_DATA_INTERVALS.get(nth));
+        fast.copied().unwrap_or_else(|| timeout.max(FIRST_DATA_REPEAT))
     }
 
     fn find(first: i64, queue: &mut VecDeque<Unacked>, sequence: i64) -> Option<&mut Unacked> {

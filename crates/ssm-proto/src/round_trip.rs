@@ -1,4 +1,4 @@
-//! How long an acknowledgement takes, how long to wait for one, and how much may be on its way meanwhile.
+//! How long an acknowledgement takes, and how long to wait for one.
 
 use std::time::{Duration, Instant};
 
@@ -6,24 +6,25 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
 /// The channel rides on TCP: a late acknowledgement is far more likely than a lost one.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 const LONGEST_ESTIMATE: Duration = Duration::from_secs(2);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(5);
-const LONGEST_BACK_OFF: u32 = 6;
-/// The shortest round trip is forgotten after this long, since the path may have changed.
-const SHORTEST_TRIP_KEPT: Duration = Duration::from_secs(30);
+/// An SSM agent that was cut off and is back is found after this long at most.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3);
+const LONGEST_BACK_OFF: u32 = 5;
 
 /// Round-trip estimate after RFC 6298 with exponential back-off.
 #[derive(Debug, Default)]
 pub(crate) struct RoundTrip {
     smoothed: Option<Duration>,
     variation: Duration,
-    shortest: Option<(Duration, Instant)>,
     back_off: u32,
+    backed_off_at: Option<Instant>,
 }
 
 impl RoundTrip {
     /// `sample` belongs to a message that was sent only once (Karn's rule).
-    pub(crate) fn measure(&mut self, sample: Duration, now: Instant) {
+    pub(crate) fn measure(&mut self, sample: Duration) {
         self.back_off = 0;
+        // A machine that slept meanwhile would be remembered for minutes.
+        let sample = sample.min(LONGEST_ESTIMATE);
         match self.smoothed {
             None => {
                 self.smoothed = Some(sample);
@@ -33,9 +34,6 @@ impl RoundTrip {
                 self.variation = (self.variation * 3 + smoothed.abs_diff(sample)) / 4;
                 self.smoothed = Some((smoothed * 7 + sample) / 8);
             }
-        }
-        if self.shortest.is_none_or(|(shortest, at)| sample <= shortest || now - at > SHORTEST_TRIP_KEPT) {
-            self.shortest = Some((sample, now));
         }
     }
 
@@ -47,69 +45,56 @@ impl RoundTrip {
         (estimate * 2_u32.pow(self.back_off)).min(LONGEST_TIMEOUT)
     }
 
-    pub(crate) fn back_off(&mut self) {
-        self.back_off = (self.back_off + 1).min(LONGEST_BACK_OFF);
+    /// Nobody acknowledged what was last sent at `sent_at`. Messages lost together count once: whether this was the first
+    /// to be missed since the last back-off.
+    pub(crate) fn timed_out(&mut self, sent_at: Instant, now: Instant) -> bool {
+        let is_new = self.backed_off_at.is_none_or(|at| sent_at >= at);
+        if is_new {
+            self.back_off = (self.back_off + 1).min(LONGEST_BACK_OFF);
+            self.backed_off_at = Some(now);
+        }
+        is_new
     }
 
     /// A new websocket may take another way.
     pub(crate) fn start_over(&mut self) {
         *self = Self::default();
     }
-
-    fn smoothed(&self) -> Duration {
-        self.smoothed.unwrap_or(FIRST_TIMEOUT)
-    }
-
-    fn shortest(&self) -> Duration {
-        self.shortest.map_or(Duration::ZERO, |(shortest, _)| shortest)
-    }
 }
 
-const FIRST_WINDOW: usize = 16 * 1024;
-const SMALLEST_WINDOW: usize = 64 * 1024;
-/// What may wait in queues between us and the SSM agent's acknowledgement, beyond the bare round trip.
-const QUEUE_DELAY: Duration = Duration::from_millis(40);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// How many bytes may be on their way.
-///
-/// Neither the SSM agent nor smux v1 has flow control, so this is the only thing that keeps a bulk upload from filling every
-/// buffer on the way in front of a small query. It grows by what is acknowledged and shrinks when acknowledgements slow down.
-#[derive(Debug)]
-pub(crate) struct Window {
-    size: usize,
-    limit: usize,
-    shrunk_at: Option<Instant>,
-}
-
-impl Window {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { size: FIRST_WINDOW.min(limit), limit, shrunk_at: None }
+    #[test]
+    fn messages_lost_together_back_off_once() {
+        let (mut trip, start) = (RoundTrip::default(), start_of_time());
+        trip.measure(Duration::from_millis(20));
+        let before = trip.timeout();
+        let lost = (0..100).map(|ms| start + Duration::from_millis(ms));
+        let episodes = lost.filter(|sent_at| trip.timed_out(*sent_at, *sent_at + before)).count();
+        assert_eq!((episodes, trip.timeout()), (1, before * 2));
+        let second = start + Duration::from_millis(200);
+        assert!(trip.timed_out(second, second + before * 2), "it was sent after the back-off");
     }
 
-    pub(crate) fn size(&self) -> usize {
-        self.size
-    }
-
-    pub(crate) fn acknowledged(&mut self, bytes: usize, sample: Duration, trip: &RoundTrip, now: Instant) {
-        let shortest = trip.shortest();
-        if sample <= shortest + QUEUE_DELAY.max(shortest) {
-            self.size = (self.size + bytes).max(SMALLEST_WINDOW).min(self.limit);
-        } else if self.shrunk_at.is_none_or(|at| now - at > trip.smoothed()) {
-            self.shrunk_at = Some(now);
-            self.shrink_to(self.size / 8 * 7);
+    #[test]
+    fn a_silent_agent_is_tried_every_three_seconds_at_most() {
+        let (mut trip, mut now) = (RoundTrip::default(), start_of_time());
+        for _ in 0..40 {
+            trip.measure(Duration::from_secs(90));
+            trip.timed_out(now, now + Duration::from_secs(1));
+            now += Duration::from_secs(1);
         }
+        assert_eq!(trip.timeout(), LONGEST_TIMEOUT);
     }
 
-    pub(crate) fn timed_out(&mut self) {
-        self.shrink_to(self.size / 2);
-    }
-
-    /// So that all `bytes` can be sent again at once.
-    pub(crate) fn make_room(&mut self, bytes: usize) {
-        self.size = self.size.max(bytes).min(self.limit);
-    }
-
-    fn shrink_to(&mut self, size: usize) {
-        self.size = size.max(SMALLEST_WINDOW.min(self.size));
+    /// Where virtual time begins.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can only be had from the clock; time moves on as the test says"
+    )]
+    fn start_of_time() -> Instant {
+        Instant::now()
     }
 }
