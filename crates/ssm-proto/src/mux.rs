@@ -4,6 +4,7 @@
 //! flow control: what arrives is queued by stream, so that a stream nobody reads never holds up the others.
 
 mod stream;
+mod turns;
 mod wire;
 
 use std::{
@@ -14,13 +15,14 @@ use std::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use stream::Stream;
+use turns::Turns;
 use wire::{Command, HEADER_LENGTH, Parser, Piece};
 
 const FIRST_ID: u32 = 3;
-/// The SSM agent's MaxFrameSize.
-const LONGEST_FRAME: usize = 32 * 1024;
-/// One stream's turn while others wait, so that a bulk copy does not delay a small query.
-const SHARED_FRAME: usize = 4 * 1024;
+/// One stream's turn, so that a bulk copy does not delay a small query. The SSM agent's own frames are up to 32 KiB long.
+const LONGEST_FRAME: usize = 4 * 1024;
+/// A buffer that was emptied is kept up to this size.
+const KEPT_BUFFER: usize = 16 * 1024;
 
 /// A timer that comes this late has been held up by a machine that slept, and nothing could be heard meanwhile.
 pub(crate) const LATE: Duration = Duration::from_secs(1);
@@ -68,8 +70,7 @@ pub(crate) struct Mux {
     bounds: Bounds,
     next_id: Option<u32>,
     streams: BTreeMap<StreamId, Stream>,
-    /// Streams with bytes to send, each once, in the order of their turns.
-    turns: VecDeque<StreamId>,
+    turns: Turns,
     /// Headers without bytes: SYN, FIN, NOP.
     control: VecDeque<[u8; HEADER_LENGTH]>,
     /// What is left of the frame being sent.
@@ -88,7 +89,7 @@ impl Mux {
             bounds,
             next_id: Some(FIRST_ID),
             streams: BTreeMap::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             control: VecDeque::new(),
             current: Bytes::new(),
             parser: Parser::default(),
@@ -113,7 +114,7 @@ impl Mux {
         stream.wants_room = taken < bytes.len();
         if taken > 0 {
             if stream.unsent.is_empty() {
-                self.turns.push_back(id);
+                self.turns.begin(id);
             }
             stream.unsent.put_slice(&bytes[..taken]);
         }
@@ -129,6 +130,9 @@ impl Mux {
         if length > 0 {
             stream.unread.copy_to_slice(&mut buffer[..length]);
             self.unread -= length;
+            if stream.unread.is_empty() && stream.unread.capacity() > KEPT_BUFFER {
+                stream.unread = BytesMut::new();
+            }
             return Read::Bytes(length);
         }
         if stream.far_finished { Read::Finished } else { Read::Blocked }
@@ -156,7 +160,16 @@ impl Mux {
     }
 
     pub(crate) fn keep_alive(&mut self) {
-        self.control.push_back(wire::header(Command::Nop, 0, 0));
+        // While nothing can be sent one is enough.
+        if !self.has_bytes_to_send() {
+            self.control.push_back(wire::header(Command::Nop, 0, 0));
+        }
+    }
+
+    /// Bytes held for both directions.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        let unsent: usize = self.streams.values().map(|stream| stream.unsent.len()).sum();
+        unsent + self.unread + self.current.len() + self.control.len() * HEADER_LENGTH
     }
 
     /// The session is gone: what was received can still be read, then every stream is finished.
@@ -237,13 +250,12 @@ impl Mux {
         if *room <= HEADER_LENGTH {
             return false;
         }
-        let Some(id) = self.turns.pop_front() else { return false };
-        let longest = if self.turns.is_empty() { LONGEST_FRAME } else { SHARED_FRAME };
+        let Some(id) = self.turns.next() else { return false };
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.unsent.is_empty()) else { return true };
-        let length = stream.unsent.len().min(longest);
+        let length = stream.unsent.len().min(LONGEST_FRAME);
         self.current = stream.unsent.split_to(length).freeze();
         if !stream.unsent.is_empty() {
-            self.turns.push_back(id);
+            self.turns.go_on(id);
         }
         if stream.wants_room && stream.unsent.len() <= self.bounds.send / 2 {
             stream.wants_room = false;

@@ -54,14 +54,65 @@ fn a_finished_stream_that_hears_nothing_is_closed_after_the_linger_time() {
 }
 
 #[test]
-fn a_small_query_waits_for_one_turn_of_a_bulk_copy_at_most() {
+fn a_small_query_waits_for_two_frames_of_a_bulk_copy_at_most() {
     let mut mux = mux();
     let (bulk, query) = (mux.open().expect("ids"), mux.open().expect("ids"));
     mux.write(bulk, &[0; 200_000]).expect("open");
     mux.write(query, b"select 1").expect("open");
     let sent = drain(&mut mux);
     let place = sent.windows(8).position(|bytes| bytes == b"select 1").expect("it was sent");
-    assert!(place < 2 * SHARED_FRAME, "after {place} bytes");
+    assert!(place < 3 * LONGEST_FRAME, "after {place} bytes");
+}
+
+#[test]
+fn a_small_query_waits_for_two_frames_however_many_bulk_copies_there_are() {
+    let mut mux = mux();
+    for _ in 0..50 {
+        let bulk = mux.open().expect("ids");
+        mux.write(bulk, &[0; 20_000]).expect("open");
+    }
+    mux.fill(&mut BytesMut::new(), 100 * LONGEST_FRAME);
+    let query = mux.open().expect("ids");
+    mux.write(query, b"select 1").expect("open");
+    let sent = drain(&mut mux);
+    let place = sent.windows(8).position(|bytes| bytes == b"select 1").expect("it was sent");
+    assert!(place < 3 * LONGEST_FRAME, "after {place} bytes");
+}
+
+#[test]
+fn a_stream_that_always_has_a_little_more_does_not_starve_a_bulk_copy() {
+    let mut mux = mux();
+    let (bulk, chatty) = (mux.open().expect("ids"), mux.open().expect("ids"));
+    mux.write(bulk, &[7; 40_000]).expect("open");
+    let mut sent = BytesMut::new();
+    for _ in 0..24 {
+        mux.write(chatty, b"more").expect("open");
+        mux.fill(&mut sent, LONGEST_FRAME / 2);
+    }
+    let carried = sent.iter().filter(|byte| **byte == 7).count();
+    assert!(carried > 20_000, "only {carried} bytes of the bulk copy");
+}
+
+#[test]
+fn a_buffer_that_was_emptied_gives_its_memory_back() {
+    let (mut mux, now) = (Mux::new(Bounds { receive: usize::MAX, ..BOUNDS }), start_of_time());
+    let id = mux.open().expect("ids");
+    for _ in 0..100 {
+        receive(&mut mux, &[&wire::header(Command::Psh, 3, 60_000)[..], &vec![1; 60_000]].concat(), now);
+    }
+    let mut buffer = vec![0; 6_000_000];
+    assert_eq!(mux.read(id, &mut buffer), Read::Bytes(6_000_000));
+    let capacity = mux.streams.values().map(|stream| stream.unread.capacity()).sum::<usize>();
+    assert!(capacity <= KEPT_BUFFER, "{capacity} bytes are kept");
+}
+
+#[test]
+fn keepalives_do_not_pile_up_while_nothing_can_be_sent() {
+    let mut mux = mux();
+    for _ in 0..1000 {
+        mux.keep_alive();
+    }
+    assert_eq!(drain(&mut mux), wire::header(Command::Nop, 0, 0));
 }
 
 #[test]
