@@ -24,8 +24,13 @@ use crate::{
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const PROBE: Duration = Duration::from_secs(2);
 
+/// Most bytes in one message: the third-party clients have used this for years, the session-manager-plugin sends 1024.
+const LONGEST_PAYLOAD: usize = 1536;
+/// A frame of the multiplexed stream needs its header and one byte.
+const SHORTEST_PAYLOAD: usize = 9;
+
 /// How a [`Channel`] behaves. Memory is bounded by 2 MiB unacknowledged, 16 MiB out of order, `receive_limit` unread, and
-/// `send_limit` for each stream.
+/// `send_limit` for each stream, and one message beyond each: see [`Channel::buffered_bytes`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Four numbers; at least 1.1.70 makes the SSM agent multiplex, above 1.2.331.0 it needs no keepalive.
@@ -34,7 +39,7 @@ pub struct Config {
     pub linger: Duration,
     /// From [`Channel::new`] to HandshakeComplete.
     pub handshake_timeout: Duration,
-    /// Bytes in one message, 9 to 1536: both known clients stay within.
+    /// Bytes in one message; anything outside 9 to 1536 is taken for the nearest of these.
     pub payload_size: usize,
     /// Bytes received but not read, over all streams.
     pub receive_limit: usize,
@@ -119,7 +124,8 @@ enum Phase {
 
 impl Channel {
     /// A channel for one session. `unix_ms` is the wall time at `now`, in milliseconds since the Unix epoch: messages carry it.
-    pub fn new(config: Config, seed: [u8; 32], now: Instant, unix_ms: u64) -> Self {
+    pub fn new(mut config: Config, seed: [u8; 32], now: Instant, unix_ms: u64) -> Self {
+        config.payload_size = config.payload_size.clamp(SHORTEST_PAYLOAD, LONGEST_PAYLOAD);
         let mut ids = Ids::new(seed);
         let bounds = Bounds { linger: config.linger, receive: config.receive_limit, send: config.send_limit };
         Self {
@@ -327,6 +333,11 @@ impl Channel {
         self.orders.is_empty() && (matches!(self.phase, Phase::Ended) || self.outgoing.is_empty())
     }
 
+    /// Bytes of messages and streams held in memory, both ways. Never more than the bounds that [`Config`] states.
+    pub fn buffered_bytes(&self) -> usize {
+        self.incoming.ahead_bytes() + self.outgoing.unacked_bytes() + self.mux.buffered_bytes()
+    }
+
     fn poll_again(&mut self, now: Instant) -> Option<Bytes> {
         match (&self.phase, self.paused_since) {
             (Phase::Ended, _) => None,
@@ -340,22 +351,39 @@ impl Channel {
     }
 
     fn deliver(&mut self, delivery: Delivery, now: Instant) {
-        match delivery.payload_type {
-            Some(PayloadType::HandshakeRequest) => self.answer(&delivery.payload),
-            Some(PayloadType::HandshakeComplete) => self.complete(&delivery.payload, now),
-            Some(PayloadType::Output) if matches!(self.phase, Phase::Ready) => {
+        match (delivery.payload_type, &self.phase) {
+            (Some(PayloadType::HandshakeRequest), _) => self.answer(&delivery.payload),
+            (Some(PayloadType::HandshakeComplete), _) => self.complete(&delivery.payload, now),
+            (Some(PayloadType::Output), Phase::Ready) => {
                 if let Err(cause) = self.mux.receive(delivery.payload, now) {
                     self.end(Event::Failed(Refusal::StreamBroken { cause }));
                 }
             }
-            Some(PayloadType::Flag) if matches!(Flag::decode(&delivery.payload), Ok(Flag::ConnectToPortError)) => {
-                self.mux.connect_refused();
+            (Some(PayloadType::Output), Phase::Greeting { .. }) => self.end(Event::Failed(Refusal::NoHandshake)),
+            (Some(PayloadType::Flag), _) => {
+                if matches!(Flag::decode(&delivery.payload), Ok(Flag::ConnectToPortError)) {
+                    self.mux.connect_refused();
+                }
             }
-            Some(PayloadType::EncChallengeRequest) => {
+            (Some(PayloadType::EncChallengeRequest), _) => {
                 let action = "encryption challenge".to_owned();
                 self.end(Event::Failed(Refusal::UnsupportedAction { action }));
             }
-            _ => {}
+            (Some(PayloadType::Output), Phase::Answered { .. } | Phase::Ended) | (None, _) => {}
+            // What shells say, and what only clients say.
+            (
+                Some(
+                    PayloadType::EncChallengeResponse
+                    | PayloadType::Error
+                    | PayloadType::ExitCode
+                    | PayloadType::HandshakeResponse
+                    | PayloadType::Other(_)
+                    | PayloadType::Parameter
+                    | PayloadType::Size
+                    | PayloadType::StdErr,
+                ),
+                _,
+            ) => {}
         }
     }
 
@@ -378,7 +406,8 @@ impl Channel {
         let customer_message =
             HandshakeComplete::from_json(payload).map(|complete| complete.customer_message).unwrap_or_default();
         self.phase = Phase::Ready;
-        self.keepalive_at = agent_version.needs_keepalive().then(|| now + KEEPALIVE);
+        let keepalive = handshake::needs_keepalive(agent_version, &self.config.client_version);
+        self.keepalive_at = keepalive.then(|| now + KEEPALIVE);
         self.events.push_back(Event::Ready { agent_version, customer_message });
     }
 

@@ -9,12 +9,15 @@ use crate::frame::{
     SessionTypeParameters,
 };
 
-/// First version with multiplexing (one above the last without, as session-manager-plugin compares).
+/// First version with multiplexing: one above the last without, as session-manager-plugin compares (`versionvalidator.go`).
 const MULTIPLEXING: AgentVersion = AgentVersion([3, 0, 196, 1]);
-/// First version that forwards to a remote host (AWS documentation of AWS-StartPortForwardingSessionToRemoteHost).
+/// First version that forwards to a remote host by the AWS documentation of AWS-StartPortForwardingSessionToRemoteHost. The
+/// SSM agent's release notes name 3.1.1188.0 for the code itself.
 const REMOTE_HOST: AgentVersion = AgentVersion([3, 1, 1374, 0]);
 /// Up to this version the SSM agent gives up a multiplexed session in which it hears nothing for 30 s.
 const LAST_WITH_KEEPALIVE: AgentVersion = AgentVersion([3, 1, 1511, 0]);
+/// To clients up to this version the newer SSM agents do the same (`port_mux.go`).
+const LAST_CLIENT_WITH_KEEPALIVE: AgentVersion = AgentVersion([1, 2, 331, 0]);
 
 /// Version of an SSM agent: up to four numbers, the absent ones are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,10 +35,6 @@ impl AgentVersion {
             };
         }
         parts.next().is_none().then_some(Self(numbers))
-    }
-
-    pub(crate) fn needs_keepalive(self) -> bool {
-        self <= LAST_WITH_KEEPALIVE
     }
 }
 
@@ -65,6 +64,12 @@ pub enum Refusal {
         /// As the SSM agent says.
         text: String,
     },
+    /// The SSM agent sends stream bytes without asking for a handshake.
+    #[error(
+        "the SSM agent on the bastion forwards without a handshake, as only versions before {MULTIPLEXING} do: update the \
+         SSM agent"
+    )]
+    NoHandshake,
     /// The session asks for KMS encryption, which SSM agents ask only of shell sessions.
     #[error("the session asks for `{action}`, which port forwarding cannot do: use a session document of type Port")]
     UnsupportedAction {
@@ -99,6 +104,12 @@ pub enum Refusal {
         /// What was found.
         cause: &'static str,
     },
+}
+
+/// Whether the SSM agent closes the multiplexed session unless it hears something every 30 s.
+pub(crate) fn needs_keepalive(agent: AgentVersion, client_version: &str) -> bool {
+    let old_client = AgentVersion::parse(client_version).is_none_or(|client| client <= LAST_CLIENT_WITH_KEEPALIVE);
+    agent <= LAST_WITH_KEEPALIVE || old_client
 }
 
 /// The answer to send, and whether the session is of use.
@@ -197,6 +208,19 @@ mod tests {
             };
             assert_eq!(refused.as_deref(), needed, "{version}");
             assert_eq!(response.processed_client_actions[0].action_status == 1, needed.is_none(), "{version}");
+        }
+    }
+
+    #[test]
+    fn only_old_agents_and_old_clients_need_a_keepalive() {
+        for (agent, client, needed) in [
+            ("3.1.1511.0", "1.2.707.0", true),
+            ("3.1.1511.1", "1.2.707.0", false),
+            ("3.3.0.0", "1.2.331.0", true),
+            ("3.3.0.0", "1.2.331.1", false),
+        ] {
+            let version = AgentVersion::parse(agent).expect("a version");
+            assert_eq!(needs_keepalive(version, client), needed, "{agent} with {client}");
         }
     }
 

@@ -54,6 +54,10 @@ impl Incoming {
         push_bounded(&mut self.recent, receipt, RECENT_LIMIT);
     }
 
+    pub(crate) fn ahead_bytes(&self) -> usize {
+        self.ahead_bytes
+    }
+
     /// Whether a message is missing in front of others.
     pub(crate) fn has_gap(&self) -> bool {
         !self.ahead.is_empty()
