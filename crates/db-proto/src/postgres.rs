@@ -1,17 +1,22 @@
 //! PostgreSQL's start-up and login (protocol 3.0 and 3.2) up to the first `ReadyForQuery`.
 //!
-//! [`ClientLogin`] speaks to a server, [`ServerLogin`] to a client. Of the ways to log in only `trust` and a cleartext
-//! password over TLS are spoken: that is what RDS asks members of `rds_iam` for. Source: chapter "Frontend/Backend
+//! [`ClientLogin`] speaks to a server, [`ServerLogin`] to a client. A client proves
+//! itself by a cleartext password over TLS (what RDS asks members of `rds_iam` for), SCRAM-SHA-256 or MD5; a server asks for
+//! the first two. [`Replies`] follows what a server says after the login. Source: chapter "Frontend/Backend
 //! Protocol" of the PostgreSQL manual; bounds as in libpq's `fe-connect.c` and the server's `auth.c`.
 
 mod client;
 mod error_response;
+mod replies;
+mod scram;
 mod server;
 mod startup;
 mod wire;
 
-pub use client::{ClientEvent, ClientLogin, ClientLoginError, LoggedIn, Transport};
+pub use client::{ClientEvent, ClientLogin, ClientLoginError, LoggedIn, LoginOptions, Transport};
 pub use error_response::ErrorResponse;
+pub use replies::Replies;
+pub use scram::{NONCE_LENGTH, ScramError, ScramVerifier};
 pub use server::{ClearPassword, ServerEvent, ServerLogin, ServerLoginError, TlsOffer};
 pub use startup::{CancelKey, ParameterError, Startup, StartupParameters};
 pub use wire::Malformed;

@@ -5,10 +5,11 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes};
 
-use super::SSL_REQUEST;
 use super::error_response::ErrorResponse;
+use super::scram::{self, Challenge, NONCE_LENGTH, ScramClient, ScramError, ServerProof};
 use super::startup::{CancelKey, StartupParameters};
-use super::wire::{Fields, Inbox, Malformed, put_typed, put_untyped};
+use super::wire::{Fields, Inbox, Malformed, put_c_string, put_typed, put_untyped};
+use super::{NEWEST_MINOR, PROTOCOL_MAJOR, SSL_REQUEST};
 
 /// Notices kept for [`LoggedIn`]; a server that talks more is not listened to.
 const MOST_NOTICES: usize = 16;
@@ -17,12 +18,14 @@ const MOST_PARAMETERS: usize = 1_000;
 
 /// Logs in to a server: `receive` what it sends, send what `poll_transmit` gives, do what `poll_event` says.
 ///
-/// Asks for protocol 3.0. Keeps no password: it is handed over when the server asks and leaves with the next
+/// Keeps no password: it is handed over when the server asks and leaves, itself or as a proof, with the next
 /// [`ClientLogin::poll_transmit`].
 pub struct ClientLogin {
     parameters: StartupParameters,
+    options: LoginOptions,
     encrypted: bool,
     phase: Phase,
+    asked: Asked,
     inbox: Inbox,
     outbox: Vec<u8>,
     events: VecDeque<ClientEvent>,
@@ -38,12 +41,29 @@ pub enum Transport {
     Plain,
 }
 
+/// What a login may make use of.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoginOptions {
+    /// Random bytes, if the password is one that may be proven by SCRAM-SHA-256 (or MD5) too. Without them the server has
+    /// to ask for it in clear, as it does for a DbAuthToken.
+    pub nonce: Option<[u8; NONCE_LENGTH]>,
+    /// Whether protocol 3.2 is asked for, whose cancel keys may be longer; an older server answers with 3.0.
+    pub newest: bool,
+}
+
+/// The nonce is not shown before it is used.
+impl fmt::Debug for LoginOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginOptions").field("newest", &self.newest).finish_non_exhaustive()
+    }
+}
+
 /// What the caller does next.
 #[derive(Debug)]
 pub enum ClientEvent {
     /// The server agreed: do the TLS handshake (and verify whom it is with), then call [`ClientLogin::tls_established`].
     StartTls,
-    /// The server wants the password in clear, inside TLS: call [`ClientLogin::password`].
+    /// The server wants the password in clear inside TLS, or a proof of it: call [`ClientLogin::password`].
     PasswordWanted,
     /// Logged in; the machine is done.
     LoggedIn(LoggedIn),
@@ -90,6 +110,9 @@ pub enum ClientLoginError {
     /// The server said no.
     #[error("{0}")]
     Refused(ErrorResponse),
+    /// The server did not keep to SCRAM, or did not prove that it knows the password.
+    #[error("{0} came from the server; it may not be the one meant")]
+    Scram(#[from] ScramError),
     /// The server does not speak the protocol.
     #[error("{0} from the server; is this a PostgreSQL server?")]
     Malformed(#[from] Malformed),
@@ -106,19 +129,37 @@ enum Phase {
     TlsAsked,
     TlsHandshake,
     StartupSent,
+    ScramOpened,
     PasswordWanted,
     PasswordSent,
     Authenticated,
     Done,
 }
 
+/// How the server wants to be convinced.
+enum Asked {
+    Clear,
+    Md5([u8; 4]),
+    Opening(ScramClient),
+    Scram(Challenge),
+    /// The password has been proven; now it is the server's turn.
+    Owed(ServerProof),
+}
+
 impl ClientLogin {
-    /// Begins a login; the first bytes wait in [`ClientLogin::poll_transmit`].
+    /// Begins a login with protocol 3.0 and a password in clear; the first bytes wait in [`ClientLogin::poll_transmit`].
     pub fn new(parameters: StartupParameters, transport: Transport) -> Self {
+        Self::with(parameters, transport, LoginOptions::default())
+    }
+
+    /// Begins a login; the first bytes wait in [`ClientLogin::poll_transmit`].
+    pub fn with(parameters: StartupParameters, transport: Transport, options: LoginOptions) -> Self {
         let mut login = Self {
             parameters,
+            options,
             encrypted: false,
             phase: Phase::TlsAsked,
+            asked: Asked::Clear,
             inbox: Inbox::default(),
             outbox: Vec::new(),
             events: VecDeque::new(),
@@ -148,6 +189,7 @@ impl ClientLogin {
             Phase::TlsAsked => "before it answered the SSLRequest",
             Phase::TlsHandshake => "before the TLS handshake",
             Phase::StartupSent => "before it asked for a password",
+            Phase::ScramOpened => "before it asked for a proof of the password",
             Phase::PasswordWanted => "while it waited for the password",
             Phase::PasswordSent => "while it checked the password",
             Phase::Authenticated => "after it had accepted the login",
@@ -174,16 +216,31 @@ impl ClientLogin {
         }
     }
 
-    /// Answers [`ClientEvent::PasswordWanted`]. A NUL in `password` ends it, as the protocol has no way to carry one.
+    /// Answers [`ClientEvent::PasswordWanted`]. A NUL in `password` ends it, as the protocol has no way to carry one. A
+    /// proof by SCRAM takes some milliseconds.
     pub fn password(&mut self, password: &[u8]) {
-        if self.phase == Phase::PasswordWanted {
-            put_typed(&mut self.outbox, b'p', |body| super::wire::put_c_string(body, password));
-            self.phase = Phase::PasswordSent;
+        if self.phase != Phase::PasswordWanted {
+            return;
         }
+        let out = &mut self.outbox;
+        match &self.asked {
+            Asked::Clear => put_typed(out, b'p', |body| put_c_string(body, password)),
+            Asked::Md5(salt) => {
+                let proof = scram::md5_proof(self.parameters.user(), password, *salt);
+                put_typed(out, b'p', |body| put_c_string(body, proof.as_bytes()));
+            }
+            Asked::Scram(challenge) => {
+                let (last, owed) = challenge.answer(password);
+                put_typed(out, b'p', |body| body.put_slice(&last));
+                self.asked = Asked::Owed(owed);
+            }
+            Asked::Opening(_) | Asked::Owed(_) => return,
+        }
+        self.phase = Phase::PasswordSent;
     }
 
     fn send_startup(&mut self) {
-        self.parameters.put(&mut self.outbox, 0);
+        self.parameters.put(&mut self.outbox, if self.options.newest { NEWEST_MINOR } else { 0 });
         self.phase = Phase::StartupSent;
     }
 
@@ -199,9 +256,11 @@ impl ClientLogin {
             Phase::TlsAsked => self.read_tls_answer(),
             Phase::TlsHandshake if !self.inbox.is_empty() => Err(ClientLoginError::BytesBeforeTls),
             Phase::TlsHandshake | Phase::Done => Ok(()),
-            Phase::StartupSent | Phase::PasswordWanted | Phase::PasswordSent | Phase::Authenticated => {
-                self.read_messages()
-            }
+            Phase::StartupSent
+            | Phase::ScramOpened
+            | Phase::PasswordWanted
+            | Phase::PasswordSent
+            | Phase::Authenticated => self.read_messages(),
         }
     }
 
@@ -232,9 +291,8 @@ impl ClientLogin {
         match (kind, self.phase) {
             (b'E', _) => Err(ClientLoginError::Refused(ErrorResponse::read(body)?)),
             (b'N', _) => self.notice(ErrorResponse::read(body)?),
-            (b'R', Phase::StartupSent | Phase::PasswordSent) => self.authentication(body),
-            // Sent where an option is declined; without options there is nothing to do about it.
-            (b'v', Phase::StartupSent) => Ok(()),
+            (b'R', Phase::StartupSent | Phase::ScramOpened | Phase::PasswordSent) => self.authentication(body),
+            (b'v', Phase::StartupSent) => self.negotiated(Fields::of(body).u32().ok_or(broken)?),
             (b'S', Phase::Authenticated) => self.parameter(body),
             (b'K', Phase::Authenticated) => {
                 self.session.cancel_key = Some(CancelKey::read(&mut Fields::of(body)).ok_or(broken)?);
@@ -246,20 +304,68 @@ impl ClientLogin {
     }
 
     fn authentication(&mut self, body: &[u8]) -> Result<(), ClientLoginError> {
-        match Fields::of(body).u32().ok_or(Malformed::Body { kind: b'R' })? {
-            0 => {
+        let broken = Malformed::Body { kind: b'R' };
+        let mut fields = Fields::of(body);
+        match (fields.u32().ok_or(broken)?, self.phase) {
+            (0, Phase::StartupSent | Phase::PasswordSent) if !matches!(self.asked, Asked::Owed(_)) => {
                 self.phase = Phase::Authenticated;
                 Ok(())
             }
-            3 if self.phase != Phase::StartupSent => Err(Malformed::OutOfTurn { kind: b'R' }.into()),
-            3 if !self.encrypted => Err(ClientLoginError::PasswordInClear),
-            3 => {
-                self.phase = Phase::PasswordWanted;
-                self.events.push_back(ClientEvent::PasswordWanted);
+            (3 | 5, Phase::StartupSent) if !self.encrypted => Err(ClientLoginError::PasswordInClear),
+            (3, Phase::StartupSent) => self.want_password(Asked::Clear),
+            (5, Phase::StartupSent) if self.options.nonce.is_some() => {
+                let salt = *fields.rest().first_chunk().ok_or(broken)?;
+                self.want_password(Asked::Md5(salt))
+            }
+            (10, Phase::StartupSent) => self.open_scram(fields),
+            (11, Phase::ScramOpened) => {
+                let Asked::Opening(scram) = &self.asked else { return Err(broken.into()) };
+                let challenge = scram.challenge(fields.rest())?;
+                self.want_password(Asked::Scram(challenge))
+            }
+            (12, Phase::PasswordSent) => {
+                let Asked::Owed(proof) = &self.asked else { return Err(broken.into()) };
+                proof.check(fields.rest())?;
+                self.asked = Asked::Clear;
                 Ok(())
             }
-            other => Err(ClientLoginError::OtherAuthentication { method: method_name(other) }),
+            (0 | 3 | 11 | 12, _) => Err(Malformed::OutOfTurn { kind: b'R' }.into()),
+            (other, _) => Err(ClientLoginError::OtherAuthentication { method: method_name(other) }),
         }
+    }
+
+    fn open_scram(&mut self, mut mechanisms: Fields<'_>) -> Result<(), ClientLoginError> {
+        let mut offered = Vec::new();
+        while let Some(mechanism) = mechanisms.text().filter(|mechanism| !mechanism.is_empty()) {
+            offered.push(mechanism);
+        }
+        let Some(nonce) = self.options.nonce.filter(|_| offered.contains(&scram::MECHANISM)) else {
+            return Err(ClientLoginError::OtherAuthentication { method: format!("SASL ({})", offered.join(", ")) });
+        };
+        let scram = ScramClient::new(nonce);
+        let opening = scram.opening();
+        put_typed(&mut self.outbox, b'p', |body| {
+            put_c_string(body, scram::MECHANISM.as_bytes());
+            body.put_u32(u32::try_from(opening.len()).expect("an opening of ours has some dozen bytes"));
+            body.put_slice(&opening);
+        });
+        self.asked = Asked::Opening(scram);
+        self.phase = Phase::ScramOpened;
+        Ok(())
+    }
+
+    fn want_password(&mut self, asked: Asked) -> Result<(), ClientLoginError> {
+        self.asked = asked;
+        self.phase = Phase::PasswordWanted;
+        self.events.push_back(ClientEvent::PasswordWanted);
+        Ok(())
+    }
+
+    /// The server speaks an older minor version, or declines an option; none was asked for.
+    fn negotiated(&self, version: u32) -> Result<(), ClientLoginError> {
+        let asked = if self.options.newest { NEWEST_MINOR } else { 0 };
+        let known = (PROTOCOL_MAJOR << 16..=PROTOCOL_MAJOR << 16 | asked).contains(&version);
+        known.then_some(()).ok_or(Malformed::Body { kind: b'v' }.into())
     }
 
     fn notice(&mut self, notice: ErrorResponse) -> Result<(), ClientLoginError> {

@@ -21,13 +21,21 @@ pub struct ErrorResponse {
 impl ErrorResponse {
     /// A `FATAL` error: the connection ends with it. `sqlstate` is five characters, see appendix A of the manual.
     pub fn fatal(sqlstate: &str, message: impl Into<String>) -> Self {
-        let fatal = || "FATAL".to_owned();
+        Self::of("FATAL", sqlstate, message.into())
+    }
+
+    /// A `WARNING`, to be sent as a notice. `sqlstate` is five characters, see appendix A of the manual.
+    pub fn warning(sqlstate: &str, message: impl Into<String>) -> Self {
+        Self::of("WARNING", sqlstate, message.into())
+    }
+
+    fn of(severity: &str, sqlstate: &str, message: String) -> Self {
         Self {
             fields: vec![
-                (SEVERITY, fatal()),
-                (SEVERITY_UNTRANSLATED, fatal()),
+                (SEVERITY, severity.to_owned()),
+                (SEVERITY_UNTRANSLATED, severity.to_owned()),
                 (SQLSTATE, sqlstate.to_owned()),
-                (MESSAGE, message.into()),
+                (MESSAGE, message),
             ],
         }
     }
@@ -96,15 +104,26 @@ impl ErrorResponse {
         }
     }
 
-    /// Appends the whole `E` message.
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        put_typed(out, b'E', |body| {
+    /// The whole `ErrorResponse` message.
+    pub fn to_error(&self) -> Vec<u8> {
+        self.message_of(b'E')
+    }
+
+    /// The whole `NoticeResponse` message.
+    pub fn to_notice(&self) -> Vec<u8> {
+        self.message_of(b'N')
+    }
+
+    fn message_of(&self, kind: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_typed(&mut out, kind, |body| {
             for (code, text) in &self.fields {
                 body.put_u8(*code);
                 put_c_string(body, text.as_bytes());
             }
             body.put_u8(0);
         });
+        out
     }
 }
 

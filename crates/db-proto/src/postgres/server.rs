@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes};
 
 use super::client::LoggedIn;
 use super::error_response::ErrorResponse;
+use super::scram::{self, Answer, NONCE_LENGTH, ScramError, ScramServer, ScramVerifier};
 use super::startup::{CancelKey, Startup, StartupProblem};
 use super::wire::{Fields, Inbox, Malformed, put_c_string, put_typed};
 use super::{CANCEL_REQUEST, GSSENC_REQUEST, NEWEST_MINOR, PROTOCOL_MAJOR, SSL_REQUEST};
@@ -24,6 +25,7 @@ pub struct ServerLogin {
     encrypted: bool,
     gss_declined: bool,
     phase: Phase,
+    scram: Option<Scram>,
     inbox: Inbox,
     outbox: Vec<u8>,
     events: VecDeque<ServerEvent>,
@@ -49,6 +51,11 @@ pub enum ServerEvent {
     Startup(Startup),
     /// The answer to [`ServerLogin::ask_password`]: call [`ServerLogin::accept`] or [`ServerLogin::refuse`].
     Password(ClearPassword),
+    /// The client has answered [`ServerLogin::ask_scram`] and knows the password: call [`ServerLogin::accept`] or
+    /// [`ServerLogin::refuse`].
+    PasswordProven,
+    /// The client has answered [`ServerLogin::ask_scram`] and does not know the password: call [`ServerLogin::refuse`].
+    PasswordWrong,
     /// The client broke the protocol; close the connection once the outgoing bytes are sent.
     Failed(ServerLoginError),
 }
@@ -93,6 +100,15 @@ pub enum ServerLoginError {
         /// Lower half of the code.
         minor: u32,
     },
+    /// The client chose another SASL mechanism than the one offered.
+    #[error("the client wants to log in by `{mechanism}`, and only SCRAM-SHA-256 is offered")]
+    Mechanism {
+        /// As the client named it.
+        mechanism: String,
+    },
+    /// The client does not keep to SCRAM.
+    #[error("{0} came from the client")]
+    Scram(#[from] ScramError),
     /// The client does not speak the protocol.
     #[error("{0} from the client")]
     Malformed(#[from] Malformed),
@@ -107,7 +123,16 @@ enum Phase {
     TlsHandshake,
     Deciding,
     PasswordAsked,
+    ScramAsked,
+    /// The client has not proven itself; whatever the caller decides, it does not get in.
+    Refusing,
     Done,
+}
+
+/// How far SCRAM has come.
+enum Scram {
+    Offered(ScramVerifier, [u8; NONCE_LENGTH]),
+    Asked(ScramServer),
 }
 
 impl ServerLogin {
@@ -118,10 +143,16 @@ impl ServerLogin {
             encrypted: false,
             gss_declined: false,
             phase: Phase::Opening,
+            scram: None,
             inbox: Inbox::default(),
             outbox: Vec::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Waits for the first message of a client that opened with TLS directly (`sslnegotiation=direct`); the handshake is done.
+    pub fn encrypted() -> Self {
+        Self { encrypted: true, ..Self::new(TlsOffer::Accept) }
     }
 
     /// Takes bytes from the client, in any pieces.
@@ -176,6 +207,20 @@ impl ServerLogin {
         self.phase = Phase::PasswordAsked;
     }
 
+    /// Asks the client to prove by SCRAM-SHA-256 that it knows the password. `nonce` is random.
+    pub fn ask_scram(&mut self, verifier: &ScramVerifier, nonce: [u8; NONCE_LENGTH]) {
+        if self.phase != Phase::Deciding {
+            return;
+        }
+        put_typed(&mut self.outbox, b'R', |body| {
+            body.put_u32(10);
+            put_c_string(body, scram::MECHANISM.as_bytes());
+            body.put_u8(0);
+        });
+        self.scram = Some(Scram::Offered(verifier.clone(), nonce));
+        self.phase = Phase::ScramAsked;
+    }
+
     /// Logs the client in with the session of the server behind (its settings, key and state); the machine is done.
     pub fn accept(&mut self, session: &LoggedIn) {
         if self.phase != Phase::Deciding {
@@ -192,6 +237,9 @@ impl ServerLogin {
         if let Some(key) = &session.cancel_key {
             put_typed(out, b'K', |body| key.put_body(body));
         }
+        for notice in &session.notices {
+            out.extend_from_slice(&notice.to_notice());
+        }
         put_typed(out, b'Z', |body| body.put_u8(session.transaction_status));
         out.extend_from_slice(&session.unread);
         self.phase = Phase::Done;
@@ -199,7 +247,7 @@ impl ServerLogin {
 
     /// Turns the client away with `error`; the machine is done.
     pub fn refuse(&mut self, error: &ErrorResponse) {
-        error.put(&mut self.outbox);
+        self.outbox.extend_from_slice(&error.to_error());
         self.phase = Phase::Done;
     }
 
@@ -216,11 +264,13 @@ impl ServerLogin {
             | ServerLoginError::BytesBeforeTls
             | ServerLoginError::EncryptionAskedTwice
             | ServerLoginError::Malformed(_)
+            | ServerLoginError::Mechanism { .. }
+            | ServerLoginError::Scram(_)
             | ServerLoginError::Closed => "08P01",
         };
         // Where TLS is expected, an error in clear would be read as a broken handshake.
         if self.phase != Phase::TlsHandshake && error != ServerLoginError::DirectTls {
-            ErrorResponse::fatal(sqlstate, error.to_string()).put(&mut self.outbox);
+            self.outbox.extend_from_slice(&ErrorResponse::fatal(sqlstate, error.to_string()).to_error());
         }
         self.phase = Phase::Done;
         self.inbox.take_rest();
@@ -232,7 +282,8 @@ impl ServerLogin {
             Phase::Opening => self.read_opening(),
             Phase::TlsHandshake if !self.inbox.is_empty() => Err(ServerLoginError::BytesBeforeTls),
             Phase::PasswordAsked => self.read_password(),
-            Phase::TlsHandshake | Phase::Deciding | Phase::Done => Ok(()),
+            Phase::ScramAsked => self.read_scram(),
+            Phase::TlsHandshake | Phase::Deciding | Phase::Refusing | Phase::Done => Ok(()),
         }
     }
 
@@ -314,6 +365,33 @@ impl ServerLogin {
         });
     }
 
+    fn read_scram(&mut self) -> Result<(), ServerLoginError> {
+        let Some((kind, body)) = self.inbox.take_typed()? else { return Ok(()) };
+        if kind != b'p' {
+            return Err(Malformed::OutOfTurn { kind }.into());
+        }
+        match self.scram.take() {
+            Some(Scram::Offered(verifier, nonce)) => {
+                let asked = ScramServer::ask(verifier, scram_opening(&body)?, nonce)?;
+                put_sasl(&mut self.outbox, 11, asked.question());
+                self.scram = Some(Scram::Asked(asked));
+            }
+            Some(Scram::Asked(asked)) => match asked.judge(&body)? {
+                Answer::Right(owed) => {
+                    put_sasl(&mut self.outbox, 12, &owed);
+                    self.phase = Phase::Deciding;
+                    self.events.push_back(ServerEvent::PasswordProven);
+                }
+                Answer::Wrong => {
+                    self.phase = Phase::Refusing;
+                    self.events.push_back(ServerEvent::PasswordWrong);
+                }
+            },
+            None => {}
+        }
+        Ok(())
+    }
+
     fn read_password(&mut self) -> Result<(), ServerLoginError> {
         let Some((kind, body)) = self.inbox.take_typed()? else { return Ok(()) };
         if kind != b'p' {
@@ -324,6 +402,28 @@ impl ServerLogin {
         self.events.push_back(ServerEvent::Password(ClearPassword(Bytes::copy_from_slice(password))));
         Ok(())
     }
+}
+
+/// The client-first-message within SASLInitialResponse.
+fn scram_opening(body: &[u8]) -> Result<&[u8], ServerLoginError> {
+    let broken = Malformed::Body { kind: b'p' };
+    let mut fields = Fields::of(body);
+    let mechanism = fields.text().ok_or(broken)?;
+    if mechanism != scram::MECHANISM {
+        return Err(ServerLoginError::Mechanism { mechanism: mechanism.escape_default().to_string() });
+    }
+    let length = fields.u32().ok_or(broken)?;
+    let opening = fields.rest();
+    // -1 stands for no opening at all, which SCRAM does not know.
+    let fits = usize::try_from(length).is_ok_and(|length| length == opening.len());
+    fits.then_some(opening).ok_or(broken.into())
+}
+
+fn put_sasl(out: &mut Vec<u8>, code: u32, message: &[u8]) {
+    put_typed(out, b'R', |body| {
+        body.put_u32(code);
+        body.put_slice(message);
+    });
 }
 
 /// The incoming bytes may hold the password, so no buffer is shown.

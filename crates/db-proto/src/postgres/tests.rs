@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -72,6 +74,115 @@ fn the_two_roles_log_each_other_in() {
     exchange(&mut client, &mut server);
     let ClientEvent::LoggedIn(logged_in) = event(&mut client) else { panic!("the server accepted") };
     assert_eq!(logged_in, session(), "settings, key and state pass unchanged");
+}
+
+/// Both sides behind TLS, the server having asked for a proof.
+fn asked_for_proof(options: LoginOptions, password: &[u8]) -> (ClientLogin, ServerLogin) {
+    let mut client = ClientLogin::with(parameters(), Transport::NegotiateTls, options);
+    let mut server = ServerLogin::new(TlsOffer::Accept);
+    exchange(&mut client, &mut server);
+    assert!(matches!(event(&mut client), ClientEvent::StartTls));
+    assert!(matches!(server_event(&mut server), ServerEvent::StartTls));
+    server.tls_established();
+    client.tls_established();
+    exchange(&mut client, &mut server);
+    assert!(matches!(server_event(&mut server), ServerEvent::Startup(startup) if startup.parameters == parameters()));
+    server.ask_scram(&ScramVerifier::new(password, [7; 16]), [3; NONCE_LENGTH]);
+    exchange(&mut client, &mut server);
+    (client, server)
+}
+
+const PROVING: LoginOptions = LoginOptions { nonce: Some([5; NONCE_LENGTH]), newest: true };
+
+#[test]
+fn the_two_roles_prove_a_password_to_each_other() {
+    let (mut client, mut server) = asked_for_proof(PROVING, b"geheim");
+    assert!(matches!(event(&mut client), ClientEvent::PasswordWanted));
+    client.password(b"geheim");
+    exchange(&mut client, &mut server);
+    assert!(matches!(server_event(&mut server), ServerEvent::PasswordProven));
+    let noticed = LoggedIn { notices: vec![ErrorResponse::warning("01000", "soon")], ..session() };
+    server.accept(&noticed);
+    exchange(&mut client, &mut server);
+    let ClientEvent::LoggedIn(logged_in) = event(&mut client) else { panic!("the server accepted") };
+    assert_eq!(logged_in, noticed);
+}
+
+#[test]
+fn a_wrong_password_is_not_proven() {
+    let (mut client, mut server) = asked_for_proof(PROVING, b"geheim");
+    assert!(matches!(event(&mut client), ClientEvent::PasswordWanted));
+    client.password(b"gehein");
+    exchange(&mut client, &mut server);
+    assert!(matches!(server_event(&mut server), ServerEvent::PasswordWrong));
+    server.accept(&session());
+    server.refuse(&ErrorResponse::fatal("28P01", "wrong"));
+    exchange(&mut client, &mut server);
+    let ClientEvent::Failed(error) = event(&mut client) else { panic!("who has proven nothing cannot be accepted") };
+    assert_eq!(error.to_string(), "FATAL: wrong (28P01)");
+}
+
+#[test]
+fn a_token_is_never_used_for_a_proof() {
+    let (mut client, _) = asked_for_proof(LoginOptions::default(), b"geheim");
+    let ClientEvent::Failed(error) = event(&mut client) else { panic!("a token is sent in clear or not at all") };
+    assert!(error.to_string().contains("SCRAM-SHA-256"), "{error}");
+    assert!(error.to_string().contains("rds_iam"), "{error}");
+}
+
+#[test]
+fn a_server_that_does_not_know_the_password_is_left() {
+    for accepted in [&b"R\0\0\0\x08\0\0\0\0"[..], b"R\0\0\0\x0a\0\0\0\x0cv="] {
+        let (mut client, _) = asked_for_proof(PROVING, b"geheim");
+        assert!(matches!(event(&mut client), ClientEvent::PasswordWanted));
+        client.password(b"geheim");
+        client.receive(accepted);
+        assert!(matches!(event(&mut client), ClientEvent::Failed(_)), "it has proven nothing");
+    }
+}
+
+#[test]
+fn md5_is_answered_for_a_secret() {
+    let mut client = ClientLogin::with(parameters(), Transport::NegotiateTls, PROVING);
+    client.receive(b"S");
+    client.tls_established();
+    assert_eq!(client.poll_transmit().and_then(|bytes| bytes.get(12..16).map(<[u8]>::to_vec)), Some(vec![0, 3, 0, 2]));
+    client.receive(b"v\0\0\0\x0c\0\x03\0\0\0\0\0\0R\0\0\0\x0c\0\0\0\x05\x01\x02\x03\x04");
+    assert!(matches!(event(&mut client), ClientEvent::StartTls));
+    assert!(matches!(event(&mut client), ClientEvent::PasswordWanted), "an older server is spoken to");
+    client.password(b"geheim");
+    let answer = client.poll_transmit().expect("the proof");
+    assert!(answer.starts_with(b"p\0\0\0\x28md5") && answer.len() == 41, "{}", answer.escape_ascii());
+}
+
+#[test]
+fn a_version_that_was_not_asked_for_is_refused() {
+    let mut client = ClientLogin::new(parameters(), Transport::Plain);
+    client.receive(b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0");
+    assert!(matches!(event(&mut client), ClientEvent::Failed(ClientLoginError::Malformed(_))));
+}
+
+#[test]
+fn a_client_that_breaks_scram_is_told() {
+    let sasl = |mechanism: &str, opening: &[u8]| {
+        let length = u32::try_from(opening.len()).expect("short");
+        let body = [mechanism.as_bytes(), &[0], &length.to_be_bytes(), opening].concat();
+        [&b"p"[..], &u32::try_from(body.len() + 4).expect("short").to_be_bytes(), &body].concat()
+    };
+    for (message, expected) in [
+        (sasl("SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,n=,r=a"), "SCRAM-SHA-256-PLUS"),
+        (sasl("SCRAM-SHA-256", b"n,,nonsense"), "SCRAM message"),
+        (b"p\0\0\0\x08abcd".to_vec(), "broken body"),
+        (b"Q\0\0\0\x05\0".to_vec(), "out of turn"),
+    ] {
+        let mut server = ServerLogin::encrypted();
+        server.receive(&untyped(0x0003_0000, b"user\0jane\0\0"));
+        server.ask_scram(&ScramVerifier::new(b"geheim", [7; 16]), [3; NONCE_LENGTH]);
+        server.receive(&message);
+        assert!(matches!(server_event(&mut server), ServerEvent::Startup(_)));
+        let ServerEvent::Failed(error) = server_event(&mut server) else { panic!("{expected}") };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]
@@ -156,7 +267,7 @@ fn a_password_is_never_given_in_clear() {
 
 #[test]
 fn other_authentication_is_named() {
-    for (code, name) in [(5, "MD5"), (10, "SCRAM"), (99, "code 99")] {
+    for (code, name) in [(5, "MD5"), (10, "SASL"), (99, "code 99")] {
         let (mut client, _) = started();
         client.receive(&[b'R', 0, 0, 0, 8, 0, 0, 0, code]);
         let ClientEvent::Failed(error) = event(&mut client) else { panic!("only cleartext is spoken") };
@@ -270,11 +381,16 @@ fn parameters_that_would_break_the_message_are_refused() {
     assert!(matches!(parameters().with("options", "x".repeat(10_000)), Err(ParameterError::TooLong { .. })));
 }
 
+static VERIFIER: LazyLock<ScramVerifier> = LazyLock::new(|| ScramVerifier::new(PASSWORD, [0; 16]));
+
 fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let plausible = prop_oneof![
         Just(b"S".to_vec()),
         Just(vec![b'R', 0, 0, 0, 8, 0, 0, 0, 0]),
         Just(vec![b'R', 0, 0, 0, 8, 0, 0, 0, 3]),
+        Just(vec![b'R', 0, 0, 0, 12, 0, 0, 0, 5, 1, 2, 3, 4]),
+        Just(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec()),
+        Just(b"p\0\0\0\x21SCRAM-SHA-256\0\0\0\0\x0bn,,n=x,r=ab".to_vec()),
         Just(untyped(SSL_REQUEST, b"")),
         Just(untyped(0x0003_0000, b"user\0jane\0\0")),
         (any::<u8>(), vec(any::<u8>(), 0..40)).prop_map(|(kind, body)| {
@@ -288,9 +404,10 @@ fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn no_bytes_make_a_client_panic(pieces in pieces(), plain: bool) {
+    fn no_bytes_make_a_client_panic(pieces in pieces(), plain: bool, proving: bool) {
         let transport = if plain { Transport::Plain } else { Transport::NegotiateTls };
-        let mut client = ClientLogin::new(parameters(), transport);
+        let options = if proving { PROVING } else { LoginOptions::default() };
+        let mut client = ClientLogin::with(parameters(), transport, options);
         let mut ends = 0;
         for piece in pieces {
             client.receive(&piece);
@@ -309,7 +426,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_server_panic(pieces in pieces(), declines: bool) {
+    fn no_bytes_make_a_server_panic(pieces in pieces(), declines: bool, proves: bool) {
         let mut server = ServerLogin::new(if declines { TlsOffer::Decline } else { TlsOffer::Accept });
         for piece in pieces {
             server.receive(&piece);
@@ -317,8 +434,10 @@ proptest! {
             while let Some(event) = server.poll_event() {
                 match event {
                     ServerEvent::StartTls => server.tls_established(),
+                    ServerEvent::Startup(_) if proves => server.ask_scram(&VERIFIER, [0; NONCE_LENGTH]),
                     ServerEvent::Startup(_) => server.ask_password(),
                     ServerEvent::Password(_) => server.accept(&session()),
+                    ServerEvent::PasswordProven | ServerEvent::PasswordWrong => prop_assert!(false, "nobody proved it"),
                     ServerEvent::Cancel(_) | ServerEvent::Failed(_) => {}
                 }
             }
