@@ -4,9 +4,12 @@ use model::{AccessDuration, Engine, Environment, RoleName};
 
 mod machines;
 mod roles;
+mod secrets;
 
-pub(crate) use machines::{Container, EcsTask, Node};
+pub(crate) use secrets::{Form, PasswordLogin, SecretPlan};
+
 use machines::{BASTION, OLD_BASTION};
+pub(crate) use machines::{Container, EcsTask, Node};
 
 /// The client id under which Daypass is registered at the identity provider.
 pub(crate) const CLIENT_ID: &str = "daypass";
@@ -32,6 +35,7 @@ pub(crate) struct Account {
     pub(crate) nodes: Vec<Node>,
     pub(crate) ecs_tasks: Vec<EcsTask>,
     pub(crate) databases: Vec<Database>,
+    pub(crate) secrets: Vec<SecretPlan>,
 }
 
 /// Somebody who can sign in.
@@ -90,7 +94,13 @@ impl Account {
             nodes: machines::nodes(),
             ecs_tasks: machines::ecs_tasks(),
             databases: databases(),
+            secrets: secrets::secrets(),
         }
+    }
+
+    /// A secret's ARN without the six characters at its end.
+    pub(crate) fn secret_arn(&self, name: &str) -> String {
+        format!("arn:aws:secretsmanager:{}:{}:secret:{name}", self.region, self.id)
     }
 
     /// By short name or e-mail address.
@@ -134,6 +144,12 @@ fn databases() -> Vec<Database> {
         bastion,
         entitlements,
     };
+    let mysql = |identifier, engine, resource_id, entitlements| Database {
+        engine,
+        port: 3306,
+        database: "billing",
+        ..instance(identifier, resource_id, Environment::Staging, BASTION, entitlements)
+    };
     let ledger = instance(
         "ledger-prod",
         "cluster-LEDGERPROD7Q2X5N3M6R4T8",
@@ -147,7 +163,7 @@ fn databases() -> Vec<Database> {
             "db-ORDERSPROD4K6Z2W7Y3V5B9",
             Environment::Production,
             BASTION,
-            vec![read_only(asked()), Offer { role: RoleName::ReadWrite, user: "app_rw", on_request: asked() }],
+            vec![read_only(asked()), read_write(asked())],
         ),
         instance("billing-staging", "db-BILLINGSTAGING3H5J7L9P2", Environment::Staging, BASTION, vec![read_only(None)]),
         Database { host: format!("ledger-prod.cluster-{ZONE}"), writer: Some("ledger-prod-1"), ..ledger },
@@ -158,7 +174,13 @@ fn databases() -> Vec<Database> {
             OLD_BASTION,
             vec![read_only(None)],
         ),
+        mysql("billing-mysql", Engine::Mysql, "db-BILLINGMYSQL2K4M6P8R3T5", vec![read_only(None), read_write(asked())]),
+        mysql("stock-mariadb", Engine::Mariadb, "db-STOCKMARIADB7B9D2F4H6K8", vec![read_only(None)]),
     ]
+}
+
+fn read_write(on_request: Option<OnRequest>) -> Offer {
+    Offer { role: RoleName::ReadWrite, user: "app_rw", on_request }
 }
 
 fn read_only(on_request: Option<OnRequest>) -> Offer {

@@ -19,6 +19,7 @@ use crate::cloud::Cloud;
 use crate::colleague::{self, Answer};
 use crate::faults::Service;
 
+mod passwords;
 mod tunnels;
 
 type Account = State<Arc<Cloud>>;
@@ -33,6 +34,7 @@ pub(crate) fn router() -> Router<Arc<Cloud>> {
         .route("/policies", post(policies))
         .route("/service", post(service))
         .route("/throttle", post(throttle))
+        .merge(passwords::router())
         .merge(tunnels::router())
         .layer(middleware::from_fn(only_loopback))
 }

@@ -10,6 +10,7 @@ use crate::faults::Faults;
 use crate::iam::{Ask, Iam};
 use crate::journal::Journal;
 use crate::oidc::Issuer;
+use crate::secrets_manager::Secrets;
 use crate::seed::{Seed, Use};
 use crate::sigv4::Caller;
 use crate::ssm::Sessions;
@@ -26,6 +27,7 @@ pub(crate) struct Cloud {
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) iam: Iam,
     pub(crate) handed: Handed,
+    pub(crate) secrets: Secrets,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
     pub(crate) automation: Automation,
@@ -36,6 +38,7 @@ pub(crate) struct Seeds {
     pub(crate) executions: Seed,
     pub(crate) keys: Seed,
     pub(crate) requests: Seed,
+    pub(crate) secrets: Seed,
     pub(crate) sessions: Seed,
 }
 
@@ -46,6 +49,7 @@ impl Seeds {
             executions: of(Use::Executions),
             keys: of(Use::Keys),
             requests: of(Use::Requests),
+            secrets: of(Use::Secrets),
             sessions: of(Use::Sessions),
         }
     }
@@ -55,6 +59,11 @@ impl Cloud {
     /// Whether `caller` may do `ask`; the refusal is worded for `protocol`.
     pub(crate) fn authorize(&self, protocol: Protocol, caller: &Caller, ask: &Ask) -> Result<(), ApiError> {
         self.iam.authorize(caller, ask).map_err(|sentence| ApiError::access_denied(protocol, sentence))
+    }
+
+    /// A secret's ARN without the six characters at its end.
+    pub(crate) fn secret_arn(&self, name: &str) -> String {
+        self.account.secret_arn(name)
     }
 
     /// `arn:aws:ssm:REGION:ACCOUNT:{resource}`.

@@ -17,7 +17,7 @@ use crate::faults::Service;
 use crate::journal::Call;
 use crate::sigv4::{Caller, Scope, SignatureRefusal, verify_call};
 use crate::wire::{Answer, ApiError, Arrived, Protocol};
-use crate::{admin, automation, ecs, rds, ssm, sts};
+use crate::{admin, automation, ecs, rds, secrets_manager, ssm, sts};
 
 const LARGEST_BODY: usize = 1 << 20;
 
@@ -75,7 +75,8 @@ async fn answer(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 const UNKNOWN: Protocol = Protocol::Query { namespace: "" };
 
 /// What `X-Amz-Target` begins with.
-const JSON_SERVICES: [(&str, Service); 2] = [("AmazonSSM.", Service::Ssm), (ecs::NAMESPACE, Service::Ecs)];
+const JSON_SERVICES: [(&str, Service); 3] =
+    [("AmazonSSM.", Service::Ssm), (ecs::NAMESPACE, Service::Ecs), ("secretsmanager.", Service::SecretsManager)];
 
 /// A call whose service and operation are known.
 struct Incoming {
@@ -127,11 +128,12 @@ impl Incoming {
             (Service::Ecs, Some(caller)) => ecs::answer(cloud, &self.operation, input, &caller),
             (Service::Sts, caller) => sts::answer(cloud, self.protocol, &self.operation, input, caller),
             (Service::Rds, Some(caller)) => rds::answer(cloud, self.protocol, &self.operation, input, &caller),
+            (Service::SecretsManager, Some(caller)) => secrets_manager::answer(cloud, &self.operation, input, &caller),
             (Service::Ssm, Some(caller)) if self.operation.contains("Automation") => {
                 automation::answer(cloud, &self.operation, input, &caller)
             }
             (Service::Ssm, Some(caller)) => ssm::answer(cloud, &self.operation, input, &caller),
-            (Service::Oidc, _) | (Service::Ecs | Service::Rds | Service::Ssm, None) => {
+            (Service::Oidc, _) | (Service::Ecs | Service::Rds | Service::SecretsManager | Service::Ssm, None) => {
                 Err(self.refusal(&SignatureRefusal::Missing))
             }
         }
@@ -164,6 +166,7 @@ impl Incoming {
             Service::Ecs => "ecs",
             Service::Oidc => "oidc",
             Service::Rds => "rds",
+            Service::SecretsManager => "secretsmanager",
             Service::Ssm => "ssm",
             Service::Sts => "sts",
         }

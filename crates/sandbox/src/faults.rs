@@ -15,6 +15,8 @@ pub enum Service {
     Oidc,
     /// Describing databases; the databases themselves go on.
     Rds,
+    /// Reading and rotating secrets.
+    SecretsManager,
     /// Systems Manager: sessions and automation.
     Ssm,
     /// Handing out credentials.

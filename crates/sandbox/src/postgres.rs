@@ -2,19 +2,15 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
-use db_proto::postgres::{
-    ClientEvent, ClientLogin, ClientLoginError, ErrorResponse, LoggedIn, ParameterError, StartupParameters, Transport,
-};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
+
+use crate::server_process::{ServerFolder, ServerProcess, ServerProcessError, io_error};
 
 /// Where the socket lies in the folder handed out by [`Postgres::socket_dir`]. No TCP port is opened.
 const SOCKET: &str = ".s.PGSQL.5432";
@@ -23,7 +19,6 @@ pub const DATABASE: &str = "shop";
 const SUPERUSER: &str = "postgres";
 const SHOP: &str = include_str!("shop.sql");
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A throw-away cluster: nothing needs to survive a crash.
 const SETTINGS: &str = "
@@ -42,21 +37,18 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 ";
 
-/// Runs the server ($1, data folder $2, log $3) until its own standard input closes, which also happens when the owner
-/// is killed; then stops it at once and removes the folder ($4).
-const WATCH: &str = r#"
-"$1" -D "$2" -k "$4" </dev/null >"$3" 2>&1 &
-read -r _
-kill -QUIT $! 2>/dev/null
-wait
-rm -rf "$4"
-"#;
+/// As at RDS: who is in rds_iam is asked for no password here, because [`crate::rds_front`] has judged a token before;
+/// everybody else is asked by the server itself, SCRAM where the password was stored so.
+const HBA: &str = "
+local all postgres trust
+local all +rds_iam trust
+local all all md5
+";
 
 /// A running server. Dropping it stops the server and removes its files.
 #[derive(Debug)]
 pub struct Postgres {
-    folder: TempDir,
-    watch: Child,
+    process: ServerProcess,
 }
 
 /// Why there is no server.
@@ -68,21 +60,9 @@ pub enum PostgresError {
          Debian with `apt-get install postgresql`"
     )]
     NotInstalled,
-    /// We are root, which PostgreSQL refuses, and there is nobody else to be.
-    #[error(
-        "PostgreSQL refuses to run as root and /etc/passwd names neither `postgres` nor `nobody`; run as another user"
-    )]
-    NoOtherUser,
-    /// A file or process could not be had.
-    #[error("cannot {action} {}: {cause}", path.display())]
-    Io {
-        /// As a verb: "create", "run".
-        action: &'static str,
-        /// Of what.
-        path: PathBuf,
-        /// From the system.
-        cause: io::Error,
-    },
+    /// No folder, no account or no process.
+    #[error(transparent)]
+    Process(#[from] ServerProcessError),
     /// `initdb` ended with an error.
     #[error("initdb failed: {output}")]
     Initdb {
@@ -108,15 +88,23 @@ pub enum QueryError {
     /// The socket is not there or broke.
     #[error("no connection to PostgreSQL: {0}")]
     Io(#[from] io::Error),
-    /// A database name that cannot be sent.
-    #[error(transparent)]
-    Parameter(#[from] ParameterError),
-    /// Not logged in.
-    #[error(transparent)]
-    Login(#[from] ClientLoginError),
-    /// The statement failed.
-    #[error("{0}")]
-    Failed(ErrorResponse),
+    /// The login or the statement failed.
+    #[error("{message} ({sqlstate})")]
+    Failed {
+        /// `42P01`.
+        sqlstate: String,
+        /// The server's own words.
+        message: String,
+    },
+}
+
+/// How the server keeps a password, and so how it asks for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StoredAs {
+    /// `md5…`, asked for as such.
+    Md5,
+    /// `SCRAM-SHA-256$…`.
+    Scram,
 }
 
 impl Postgres {
@@ -126,31 +114,27 @@ impl Postgres {
     /// [`PostgresError`]: not installed, or what stood in the way.
     pub async fn start() -> Result<Self, PostgresError> {
         let binaries = Binaries::find().ok_or(PostgresError::NotInstalled)?;
-        let account = Account::unprivileged()?;
-        let folder = tempfile::Builder::new().prefix("daypass-pg-").tempdir().map_err(|cause| PostgresError::Io {
-            action: "create a folder in",
-            path: std::env::temp_dir(),
-            cause,
-        })?;
-        prepare_folder(folder.path(), account.as_ref())?;
-        let (initdb, data) = (binaries.initdb.clone(), folder.path().join("data"));
-        let initialised = tokio::task::spawn_blocking({
-            let account = account.clone();
-            move || initialise(&initdb, &data, account.as_ref())
-        });
-        initialised.await.map_err(|cause| io_error("run", &binaries.initdb, cause.into()))??;
-        let watch = watch(&binaries.postgres, folder.path(), account.as_ref())?;
-        let server = Self { folder, watch };
+        let folder = ServerFolder::new("daypass-pg-", &["postgres", "nobody"])?;
+        let program = binaries.initdb.clone();
+        let initialised = tokio::task::spawn_blocking(move || initialise(&binaries.initdb, &folder).map(|()| folder));
+        let folder = initialised.await.map_err(|cause| io_error("run", &program)(cause.into()))??;
+        let (data, sockets) = (folder.path().join("data"), folder.path().to_owned());
+        let process = folder.run(
+            "QUIT",
+            &binaries.postgres,
+            [OsStr::new("-D"), data.as_os_str(), OsStr::new("-k"), sockets.as_os_str()],
+        )?;
+        let server = Self { process };
         server.until_ready().await?;
         server.execute("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
         server.execute(DATABASE, SHOP).await?;
         Ok(server)
     }
 
-    /// The folder with the server's socket, for `host=` of libpq. Only its owner and root may enter; whoever does is
-    /// trusted to be whom he says.
+    /// The folder with the server's socket, for `host=` of libpq. Only its owner and root may enter; members of rds_iam
+    /// are trusted to be whom they say.
     pub fn socket_dir(&self) -> &Path {
-        self.folder.path()
+        self.process.folder()
     }
 
     /// Runs statements (one, or several in one transaction) as superuser.
@@ -158,9 +142,7 @@ impl Postgres {
     /// # Errors
     /// [`QueryError`], with the server's own words for a statement that fails.
     pub async fn execute(&self, database: &str, statements: &str) -> Result<(), QueryError> {
-        let mut stream = connect(self.socket_dir()).await?;
-        log_in(&mut stream, StartupParameters::new(SUPERUSER, database)?).await?;
-        query(&mut stream, statements).await
+        execute(self.socket_dir(), database, statements).await
     }
 
     async fn until_ready(&self) -> Result<(), PostgresError> {
@@ -170,7 +152,7 @@ impl Postgres {
             match self.execute("postgres", "SELECT").await {
                 Ok(()) => return Ok(()),
                 Err(cause) if Instant::now() >= deadline || self.has_died() => {
-                    return Err(PostgresError::NotReady { cause, log: self.log_tail() });
+                    return Err(PostgresError::NotReady { cause, log: self.process.log_tail() });
                 }
                 Err(_) => tokio::time::sleep(BETWEEN_ATTEMPTS).await,
             }
@@ -179,51 +161,30 @@ impl Postgres {
 
     /// The server holds its pid file before it says its first word.
     fn has_died(&self) -> bool {
-        !self.log().is_empty() && !self.folder.path().join("data/postmaster.pid").exists()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        !self.process.log().is_empty() && !self.process.folder().join("data/postmaster.pid").exists()
     }
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        drop(self.watch.stdin.take());
-        let deadline = std::time::Instant::now() + STOP_TIMEOUT;
-        while std::time::Instant::now() < deadline {
-            match self.watch.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                Ok(Some(_)) | Err(_) => return,
-            }
-        }
-    }
-}
-
-/// Logs in over a Unix socket, where the server trusts its clients.
-pub(crate) async fn log_in(stream: &mut UnixStream, parameters: StartupParameters) -> Result<LoggedIn, QueryError> {
-    let mut login = ClientLogin::new(parameters, Transport::Plain);
-    let mut buffer = vec![0; 8_192];
-    loop {
-        if let Some(bytes) = login.poll_transmit() {
-            stream.write_all(&bytes).await?;
-        }
-        match login.poll_event() {
-            Some(ClientEvent::LoggedIn(session)) => return Ok(session),
-            Some(ClientEvent::Failed(error)) => return Err(error.into()),
-            Some(ClientEvent::StartTls | ClientEvent::PasswordWanted) | None => {}
-        }
-        match stream.read(&mut buffer).await? {
-            0 => login.closed(),
-            length => login.receive(buffer.get(..length).unwrap_or_default()),
-        }
-    }
+/// Gives `user`, who logs in with a password, another one; makes the user, a reader of the shop, when there is none.
+pub(crate) async fn set_password(
+    folder: &Path,
+    user: &str,
+    password: &str,
+    stored: StoredAs,
+) -> Result<(), QueryError> {
+    let (user, password) = (user.replace('"', "\"\""), password.replace('\'', "''"));
+    let encryption = match stored {
+        StoredAs::Md5 => "md5",
+        StoredAs::Scram => "scram-sha-256",
+    };
+    let name = user.replace('\'', "''");
+    let statements = format!(
+        "SET password_encryption = '{encryption}'; SET standard_conforming_strings = on;
+         DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') THEN
+             CREATE ROLE \"{user}\" LOGIN IN ROLE shop_reader; END IF; END $$;
+         ALTER ROLE \"{user}\" PASSWORD '{password}'"
+    );
+    execute(folder, DATABASE, &statements).await
 }
 
 /// Connects to the server whose folder this is.
@@ -231,22 +192,54 @@ pub(crate) async fn connect(folder: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(folder.join(SOCKET)).await
 }
 
-/// The simple query protocol: one `Query`, then messages up to `ReadyForQuery`.
-async fn query(stream: &mut UnixStream, statements: &str) -> Result<(), QueryError> {
+/// Runs statements as superuser of the server whose folder this is.
+pub(crate) async fn execute(folder: &Path, database: &str, statements: &str) -> Result<(), QueryError> {
+    const PROTOCOL_3: u32 = 196_608;
+    let mut stream = connect(folder).await?;
+    let parameters = format!("user\0{SUPERUSER}\0database\0{database}\0\0");
+    let length = u32::try_from(parameters.len() + 8).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes(), &PROTOCOL_3.to_be_bytes(), parameters.as_bytes()].concat()).await?;
+    until_ready_for_query(&mut stream).await?;
     let length = u32::try_from(statements.len() + 5).map_err(io::Error::other)?;
     stream.write_all(&[&b"Q"[..], &length.to_be_bytes(), statements.as_bytes(), &[0]].concat()).await?;
+    until_ready_for_query(&mut stream).await
+}
+
+/// Reads up to `ReadyForQuery`, or to the end when the login is refused.
+async fn until_ready_for_query(stream: &mut UnixStream) -> Result<(), QueryError> {
     let mut outcome = Ok(());
     loop {
-        let kind = stream.read_u8().await?;
-        let length = usize::try_from(stream.read_u32().await?).map_err(io::Error::other)?;
-        let mut body = vec![0; length.saturating_sub(4)];
-        stream.read_exact(&mut body).await?;
+        let (kind, body) = match read_message(stream).await {
+            Ok(message) => message,
+            Err(cause) => return outcome.and(Err(cause.into())),
+        };
         match kind {
-            b'E' => outcome = Err(QueryError::Failed(ErrorResponse::read(&body).map_err(ClientLoginError::from)?)),
+            b'E' => outcome = Err(failure(&body)),
             b'Z' => return outcome,
             _ => {}
         }
     }
+}
+
+/// One message: its type, and what follows the length.
+pub(crate) async fn read_message<S: AsyncReadExt + Unpin>(stream: &mut S) -> io::Result<(u8, Vec<u8>)> {
+    const LONGEST: usize = 1 << 20;
+    let kind = stream.read_u8().await?;
+    let length = usize::try_from(stream.read_u32().await?).map_err(io::Error::other)?;
+    let length = length.checked_sub(4).filter(|length| *length <= LONGEST);
+    let mut body = vec![0; length.ok_or_else(|| io::Error::other("a message of an impossible length"))?];
+    stream.read_exact(&mut body).await?;
+    Ok((kind, body))
+}
+
+/// The fields of an `ErrorResponse` that tell what happened.
+fn failure(body: &[u8]) -> QueryError {
+    let fields: Vec<_> = body.split(|byte| *byte == 0).filter_map(|field| field.split_first()).collect();
+    let field = |wanted: u8| {
+        let text = fields.iter().find(|(kind, _)| **kind == wanted).map(|(_, text)| String::from_utf8_lossy(text));
+        text.unwrap_or_default().into_owned()
+    };
+    QueryError::Failed { sqlstate: field(b'C'), message: field(b'M') }
 }
 
 /// The two programs needed.
@@ -277,80 +270,21 @@ fn major_version(bin: &Path) -> u32 {
     folder.trim_start_matches("postgresql@").parse().unwrap_or(0)
 }
 
-/// Whom the server runs as.
-#[derive(Clone, Debug)]
-struct Account {
-    uid: u32,
-    gid: u32,
-}
-
-impl Account {
-    /// Somebody else when we are root; `None` to stay who we are.
-    fn unprivileged() -> Result<Option<Self>, PostgresError> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(None);
-        }
-        let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let found = ["postgres", "nobody"].iter().find_map(|name| Self::named(name, &accounts));
-        found.map(Some).ok_or(PostgresError::NoOtherUser)
-    }
-
-    fn named(name: &str, accounts: &str) -> Option<Self> {
-        let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut numbers = line.split(':').skip(2);
-        Some(Self { uid: numbers.next()?.parse().ok()?, gid: numbers.next()?.parse().ok()? })
-    }
-}
-
-/// A command that inherits nothing of ours but the way to programs.
-fn command(program: impl AsRef<OsStr>, account: Option<&Account>) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("LC_ALL", "C").env("TZ", "UTC").current_dir("/");
-    if let Some(Account { uid, gid }) = account {
-        command.uid(*uid).gid(*gid);
-    }
-    command
-}
-
-fn prepare_folder(folder: &Path, account: Option<&Account>) -> Result<(), PostgresError> {
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
-        .map_err(|cause| io_error("close", folder, cause))?;
-    match account {
-        Some(Account { uid, gid }) => {
-            chown(folder, Some(*uid), Some(*gid)).map_err(|cause| io_error("give away", folder, cause))
-        }
-        None => Ok(()),
-    }
-}
-
-fn initialise(initdb: &Path, data: &Path, account: Option<&Account>) -> Result<(), PostgresError> {
-    let output = command(initdb, account)
+fn initialise(initdb: &Path, folder: &ServerFolder) -> Result<(), PostgresError> {
+    let data = folder.path().join("data");
+    let output = folder
+        .command(initdb)
         .args(["--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync", "-D"])
-        .arg(data)
+        .arg(&data)
         .output()
-        .map_err(|cause| io_error("run", initdb, cause))?;
+        .map_err(io_error("run", initdb))?;
     let Output { status, stderr, .. } = output;
     if !status.success() {
         return Err(PostgresError::Initdb { output: String::from_utf8_lossy(&stderr).trim().to_owned() });
     }
-    let settings = data.join("postgresql.auto.conf");
-    std::fs::write(&settings, SETTINGS).map_err(|cause| io_error("write", &settings, cause))
-}
-
-fn watch(postgres: &Path, folder: &Path, account: Option<&Account>) -> Result<Child, PostgresError> {
-    command("/bin/sh", account)
-        .args(["-c", WATCH, "daypass-postgres"])
-        .args([postgres, &folder.join("data"), &folder.join("log"), folder])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // A Ctrl-C at the terminal is for us; the server follows when we are done.
-        .process_group(0)
-        .spawn()
-        .map_err(|cause| io_error("run", Path::new("/bin/sh"), cause))
-}
-
-fn io_error(action: &'static str, path: &Path, cause: io::Error) -> PostgresError {
-    PostgresError::Io { action, path: path.to_owned(), cause }
+    for (name, content) in [("postgresql.auto.conf", SETTINGS), ("pg_hba.conf", HBA)] {
+        let path = data.join(name);
+        std::fs::write(&path, content).map_err(io_error("write", &path))?;
+    }
+    Ok(())
 }

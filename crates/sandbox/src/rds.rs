@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use axum::http::StatusCode;
+use model::Engine;
 
 use crate::account::{Account, Database};
 use crate::cloud::Cloud;
@@ -126,7 +127,21 @@ impl Call<'_> {
 }
 
 fn engine(database: &Database) -> &'static str {
-    if database.writer.is_some() { "aurora-postgresql" } else { "postgres" }
+    match database.engine {
+        Engine::Mariadb => "mariadb",
+        Engine::Mysql => "mysql",
+        Engine::Postgres if database.writer.is_some() => "aurora-postgresql",
+        Engine::Postgres => "postgres",
+    }
+}
+
+/// The version, and what the master user is called.
+fn version_and_master(database: &Database) -> (&'static str, &'static str) {
+    match database.engine {
+        Engine::Mariadb => ("10.11.19", "admin"),
+        Engine::Mysql => ("8.4.7", "admin"),
+        Engine::Postgres => ("15.18", "postgres"),
+    }
 }
 
 const CREATED: &str = "2025-03-03T08:00:00Z";
@@ -134,7 +149,8 @@ const VPC: &str = "vpc-0da7a9a55";
 
 fn instance(xml: &mut Xml, account: &Account, name: &str, database: &Database) {
     xml.text("DBInstanceIdentifier", name).text("DBInstanceClass", "db.t4g.medium").text("Engine", engine(database));
-    xml.text("DBInstanceStatus", "available").text("MasterUsername", "postgres").text("DBName", database.database);
+    let (version, master) = version_and_master(database);
+    xml.text("DBInstanceStatus", "available").text("MasterUsername", master).text("DBName", database.database);
     xml.nest("Endpoint", |xml| {
         let address = database.writer.map_or_else(
             || database.host.clone(),
@@ -143,7 +159,7 @@ fn instance(xml: &mut Xml, account: &Account, name: &str, database: &Database) {
         xml.text("Address", address).text("Port", database.port).text("HostedZoneId", "Z29XKXDKYMONMX");
     });
     let resource_id = if database.writer.is_some() { "db-LEDGERWRITER2V4B6N8M3K5J7" } else { database.resource_id };
-    xml.text("AllocatedStorage", 20).text("InstanceCreateTime", CREATED).text("EngineVersion", "15.18");
+    xml.text("AllocatedStorage", 20).text("InstanceCreateTime", CREATED).text("EngineVersion", version);
     xml.text("DbiResourceId", resource_id).text("IAMDatabaseAuthenticationEnabled", true);
     xml.text("PubliclyAccessible", false).text("MultiAZ", false).text("StorageEncrypted", true);
     xml.text("AvailabilityZone", format!("{}a", account.region)).text("BackupRetentionPeriod", 7);

@@ -1,5 +1,5 @@
 //! What stands in front of a database at RDS: TLS with the endpoint's name, an IAM token instead of a password, and the
-//! log that alone tells why a token was not taken.
+//! log that alone tells why a token was not taken. Users who have a password log in to the real server with it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,20 +9,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use db_proto::postgres::{
-    CancelKey, ClientLoginError, ErrorResponse, LoggedIn, ServerEvent, ServerLogin, Startup, TlsOffer,
-};
 use jiff::Timestamp;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
-use crate::postgres::{self, QueryError};
+use crate::mariadb::MariadbDoor;
 use crate::tls::ServerCertificate;
 
-/// `invalid_authorization_specification`.
-const REFUSED: &str = "28000";
+mod mysql;
+mod postgres;
+
 /// As PostgreSQL's `authentication_timeout`.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 const LONGEST_LOG: usize = 1_000;
@@ -35,7 +33,7 @@ pub struct RdsFront {
 }
 
 /// What an endpoint is.
-pub struct RdsFrontConfig {
+pub struct RdsFrontConfig<U = PathBuf> {
     /// Its name, as in `DescribeDBInstances`: `orders-prod.abc.eu-west-1.rds.amazonaws.com`.
     pub endpoint_host: String,
     /// The port it has in the VPC, which tokens are signed for; the real one is [`RdsFront::address`].
@@ -46,12 +44,42 @@ pub struct RdsFrontConfig {
     pub resource_id: String,
     /// Shown to clients.
     pub certificate: ServerCertificate,
-    /// The folder of the real server's socket, [`crate::postgres::Postgres::socket_dir`].
-    pub upstream: PathBuf,
+    /// The real server: the folder of PostgreSQL's socket, [`crate::postgres::Postgres::socket_dir`], or
+    /// [`crate::mariadb::Mariadb::door`].
+    pub upstream: U,
     /// Judges tokens.
     pub check: Arc<dyn TokenCheck>,
     /// Says when a login is.
     pub clock: Clock,
+}
+
+impl<U: Into<Upstream>> RdsFrontConfig<U> {
+    fn known(self) -> RdsFrontConfig<Upstream> {
+        let Self { endpoint_host, endpoint_port, region, resource_id, certificate, upstream, check, clock } = self;
+        let upstream = upstream.into();
+        RdsFrontConfig { endpoint_host, endpoint_port, region, resource_id, certificate, upstream, check, clock }
+    }
+}
+
+/// What is behind an endpoint.
+#[derive(Clone, Debug)]
+pub enum Upstream {
+    /// MariaDB.
+    Mariadb(MariadbDoor),
+    /// PostgreSQL, by the folder of its socket.
+    Postgres(PathBuf),
+}
+
+impl From<PathBuf> for Upstream {
+    fn from(folder: PathBuf) -> Self {
+        Self::Postgres(folder)
+    }
+}
+
+impl From<MariadbDoor> for Upstream {
+    fn from(door: MariadbDoor) -> Self {
+        Self::Mariadb(door)
+    }
 }
 
 /// Decides whether a token logs its user in.
@@ -115,7 +143,7 @@ pub struct IamDbAuthError {
 }
 
 struct Shared {
-    config: RdsFrontConfig,
+    config: RdsFrontConfig<Upstream>,
     errors: Mutex<VecDeque<IamDbAuthError>>,
 }
 
@@ -124,13 +152,13 @@ impl RdsFront {
     ///
     /// # Errors
     /// Whatever binding a loopback port can fail with.
-    pub fn start(config: RdsFrontConfig) -> io::Result<Self> {
+    pub fn start<U: Into<Upstream>>(config: RdsFrontConfig<U>) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let shared = Arc::new(Shared { config, errors: Mutex::default() });
+        let shared = Arc::new(Shared { config: config.known(), errors: Mutex::default() });
         let accepting = accept(listener, Arc::clone(&shared), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
         Ok(Self { address, shared, _stop: stop.drop_guard() })
@@ -172,106 +200,27 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 }
 
 impl Shared {
-    async fn serve(&self, mut client: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    async fn serve(&self, client: TcpStream, peer: SocketAddr) -> io::Result<()> {
         client.set_nodelay(true)?;
-        let mut login = ServerLogin::new(TlsOffer::Accept);
-        match within_login_timeout(next_event(&mut client, &mut login)).await? {
-            ServerEvent::StartTls => self.serve_tls(client, login).await,
-            ServerEvent::Cancel(key) => self.cancel(&key).await,
-            ServerEvent::Startup(startup) => {
-                login.refuse(&no_encryption(&startup, peer));
-                flush(&mut client, &mut login).await
-            }
-            ServerEvent::Password(_) | ServerEvent::Failed(_) => Ok(()),
+        match &self.config.upstream {
+            Upstream::Mariadb(door) => mysql::serve(self, door, client, peer).await,
+            Upstream::Postgres(folder) => postgres::serve(self, folder, client, peer).await,
         }
     }
 
-    async fn serve_tls(&self, client: TcpStream, mut login: ServerLogin) -> io::Result<()> {
-        let logging_in = async {
-            let mut client = self.config.certificate.acceptor().accept(client).await?;
-            login.tls_established();
-            let logged_in = match next_event(&mut client, &mut login).await? {
-                ServerEvent::Startup(startup) => self.log_in(&mut client, &mut login, startup).await?,
-                ServerEvent::Cancel(key) => {
-                    self.cancel(&key).await?;
-                    None
-                }
-                ServerEvent::StartTls | ServerEvent::Password(_) | ServerEvent::Failed(_) => None,
-            };
-            io::Result::Ok((client, logged_in))
-        };
-        let (mut client, Some(mut database)) = within_login_timeout(logging_in).await? else { return Ok(()) };
-        database.write_all(&login.take_unread()).await?;
-        tokio::io::copy_bidirectional(&mut client, &mut database).await.map(|_| ())
-    }
-
-    /// Asks for the token and logs in to the real server. `None` when the client was refused.
-    async fn log_in<S>(
-        &self,
-        client: &mut S,
-        login: &mut ServerLogin,
-        startup: Startup,
-    ) -> io::Result<Option<UnixStream>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        login.ask_password();
-        let ServerEvent::Password(token) = next_event(client, login).await? else { return Ok(None) };
-        let token = String::from_utf8_lossy(token.as_bytes()).into_owned();
-        let upstream = match self.check(startup.parameters.user(), token) {
-            Ok(()) => self.log_in_upstream(startup).await,
-            Err(refused) => Err(refused),
-        };
-        let database = match upstream {
-            Ok((database, session)) => {
-                login.accept(&session);
-                Some(database)
-            }
-            Err(refused) => {
-                login.refuse(&refused);
-                None
-            }
-        };
-        flush(client, login).await?;
-        Ok(database)
-    }
-
-    /// The client learns nothing but that it failed.
-    fn check(&self, user: &str, token: String) -> Result<(), ErrorResponse> {
+    /// Whether `token` logs `user` in; a refusal is noted, and not for the client to know.
+    fn takes(&self, user: &str, token: &[u8]) -> bool {
         let attempt = LoginAttempt {
             endpoint_host: self.config.endpoint_host.clone(),
             endpoint_port: self.config.endpoint_port,
             region: self.config.region.clone(),
             resource_id: self.config.resource_id.clone(),
             user: user.to_owned(),
-            token,
+            token: String::from_utf8_lossy(token).into_owned(),
             now: self.config.clock.now(),
         };
-        self.config.check.check(&attempt).map_err(|refusal| {
-            self.note(IamDbAuthError { at: attempt.now, user: user.to_owned(), refusal });
-            ErrorResponse::fatal(REFUSED, format!("PAM authentication failed for user \"{user}\""))
-        })
-    }
-
-    async fn log_in_upstream(&self, startup: Startup) -> Result<(UnixStream, LoggedIn), ErrorResponse> {
-        let attempt = async {
-            let mut database = postgres::connect(&self.config.upstream).await?;
-            let session = postgres::log_in(&mut database, startup.parameters).await?;
-            Ok((database, session))
-        };
-        attempt.await.map_err(|error: QueryError| match error {
-            QueryError::Login(ClientLoginError::Refused(refusal)) | QueryError::Failed(refusal) => refusal,
-            QueryError::Login(_) | QueryError::Io(_) | QueryError::Parameter(_) => {
-                ErrorResponse::fatal("57P03", "the database system is starting up")
-            }
-        })
-    }
-
-    /// Passed on; nothing is answered, whatever comes of it.
-    async fn cancel(&self, key: &CancelKey) -> io::Result<()> {
-        let mut database = postgres::connect(&self.config.upstream).await?;
-        database.write_all(&key.cancel_request()).await?;
-        database.read(&mut [0]).await.map(|_| ())
+        let judged = self.config.check.check(&attempt);
+        judged.map_err(|refusal| self.note(IamDbAuthError { at: attempt.now, user: user.to_owned(), refusal })).is_ok()
     }
 
     fn note(&self, error: IamDbAuthError) {
@@ -283,40 +232,10 @@ impl Shared {
     }
 }
 
-fn no_encryption(startup: &Startup, peer: SocketAddr) -> ErrorResponse {
-    let (user, database) = (startup.parameters.user(), startup.parameters.database());
-    let host = peer.ip();
-    ErrorResponse::fatal(
-        REFUSED,
-        format!("no pg_hba.conf entry for host \"{host}\", user \"{user}\", database \"{database}\", no encryption"),
-    )
-}
+/// A client's stream, encrypted by now.
+trait Encrypted: AsyncRead + AsyncWrite + Unpin + Send {}
 
-/// Carries bytes between client and machine until the machine says what to do, and sends everything it has to say.
-async fn next_event<S>(client: &mut S, login: &mut ServerLogin) -> io::Result<ServerEvent>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut buffer = vec![0; 4_096];
-    loop {
-        flush(client, login).await?;
-        if let Some(event) = login.poll_event() {
-            return Ok(event);
-        }
-        match client.read(&mut buffer).await? {
-            0 => login.closed(),
-            length => login.receive(buffer.get(..length).unwrap_or_default()),
-        }
-    }
-}
-
-async fn flush<S: AsyncWrite + Unpin>(client: &mut S, login: &mut ServerLogin) -> io::Result<()> {
-    if let Some(bytes) = login.poll_transmit() {
-        client.write_all(&bytes).await?;
-        client.flush().await?;
-    }
-    Ok(())
-}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Encrypted for tokio_rustls::server::TlsStream<S> {}
 
 async fn within_login_timeout<T>(login: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(LOGIN_TIMEOUT, login).await?

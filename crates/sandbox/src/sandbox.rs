@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use model::Engine;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,10 +24,12 @@ use crate::endpoint;
 use crate::faults::Faults;
 use crate::iam::{Iam, PolicyFlaw};
 use crate::journal::Journal;
+use crate::mariadb::{Mariadb, MariadbError};
 use crate::oidc::{Issuer, KeyFlaw};
 use crate::postgres::{Postgres, PostgresError};
-use crate::rds_front::{RdsFront, RdsFrontConfig};
+use crate::rds_front::{RdsFront, RdsFrontConfig, Upstream};
 use crate::rds_login::RdsLogin;
+use crate::secrets_manager::{Doors, Secrets};
 use crate::seed::{Seed, Use};
 use crate::ssm::Sessions;
 use crate::ssm_agent::Vpc;
@@ -51,7 +54,8 @@ pub struct SandboxConfig {
     pub one_way_delay: Duration,
     /// Ben approves each request this long after it began, on the sandbox's clock; none: nobody answers by themselves.
     pub colleague: Option<Duration>,
-    /// Whether there is a PostgreSQL behind the databases; without one nothing listens at their endpoints.
+    /// Whether there are servers (PostgreSQL, MariaDB) behind the databases; without them nothing listens at their
+    /// endpoints.
     pub with_postgres: bool,
 }
 
@@ -84,10 +88,19 @@ pub enum SandboxError {
         /// The machine's answer.
         cause: std::io::Error,
     },
+    /// A database does not take the passwords of its users.
+    #[error("a database does not take the passwords of its users: {cause}; start again")]
+    Passwords {
+        /// The database's words.
+        cause: String,
+    },
     /// The built-in policies do not parse.
     #[error(transparent)]
     Policy(#[from] PolicyFlaw),
-    /// No database server.
+    /// No MariaDB.
+    #[error(transparent)]
+    Mariadb(#[from] MariadbError),
+    /// No PostgreSQL.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
     /// No certificates.
@@ -103,7 +116,7 @@ pub struct Sandbox {
     authority: CertificateAuthority,
     folder: tempfile::TempDir,
     fronts: Vec<RdsFront>,
-    _postgres: Option<Postgres>,
+    _servers: Option<Servers>,
     _colleague: Option<AbortOnDropHandle<()>>,
     _stop: DropGuard,
 }
@@ -132,9 +145,13 @@ impl Sandbox {
             let answering = colleague::approve_each(Arc::downgrade(&cloud), after);
             AbortOnDropHandle::new(tokio::spawn(answering))
         });
-        let postgres = if config.with_postgres { Some(Postgres::start().await?) } else { None };
-        let fronts = match &postgres {
-            Some(postgres) => fronts(&cloud, &authority, postgres, &vpc)?,
+        let servers = if config.with_postgres { Some(Servers::start().await?) } else { None };
+        let fronts = match &servers {
+            Some(servers) => {
+                let opened = cloud.secrets.open(servers.doors()).await;
+                opened.map_err(|cause| SandboxError::Passwords { cause: cause.to_string() })?;
+                fronts(&cloud, &authority, servers, &vpc)?
+            }
             None => Vec::new(),
         };
         Ok(Self {
@@ -144,7 +161,7 @@ impl Sandbox {
             authority,
             folder,
             fronts,
-            _postgres: postgres,
+            _servers: servers,
             _colleague: colleague,
             _stop: stop_on_drop,
         })
@@ -218,6 +235,7 @@ fn cloud(config: &SandboxConfig, clock: &Clock, issuer_url: String, vpc: Vpc) ->
     let sign_in = Seed::new(config.seed, Use::SignIn);
     let issuer = Issuer::new(issuer_url, clock.clone(), sign_in, Arc::clone(&faults), Arc::clone(&account))?;
     Ok(Cloud {
+        secrets: Secrets::new(&account, &seeds.secrets, clock.now()),
         iam: Iam::new(&account, &issuer_host, &seeds.keys, clock.clone())?,
         sessions: Sessions::new(&account, channels, agent_version),
         tasks: Tasks::default(),
@@ -238,11 +256,38 @@ fn folder_with(authority: &CertificateAuthority) -> std::io::Result<tempfile::Te
     Ok(folder)
 }
 
-/// One endpoint for each database, all in front of one server. Certificates are judged by the clients' own clocks.
+/// What the databases really are: one server of each family.
+struct Servers {
+    mariadb: Mariadb,
+    postgres: Postgres,
+}
+
+impl Servers {
+    async fn start() -> Result<Self, SandboxError> {
+        let mariadb = async { Mariadb::start().await.map_err(SandboxError::from) };
+        let postgres = async { Postgres::start().await.map_err(SandboxError::from) };
+        let (mariadb, postgres) = tokio::try_join!(mariadb, postgres)?;
+        Ok(Self { mariadb, postgres })
+    }
+
+    fn doors(&self) -> Doors {
+        Doors { mariadb: self.mariadb.door(), postgres: self.postgres.socket_dir().to_owned() }
+    }
+
+    fn behind(&self, engine: Engine) -> Upstream {
+        match engine {
+            Engine::Mariadb => self.mariadb.door().into(),
+            Engine::Mysql => self.mariadb.door().like_mysql_8().into(),
+            Engine::Postgres => self.postgres.socket_dir().to_owned().into(),
+        }
+    }
+}
+
+/// One endpoint for each database. Certificates are judged by the clients' own clocks.
 fn fronts(
     cloud: &Arc<Cloud>,
     authority: &CertificateAuthority,
-    postgres: &Postgres,
+    servers: &Servers,
     vpc: &Vpc,
 ) -> Result<Vec<RdsFront>, SandboxError> {
     let mut fronts = Vec::new();
@@ -253,7 +298,7 @@ fn fronts(
             region: cloud.account.region.clone(),
             resource_id: database.resource_id.into(),
             certificate: authority.certificate(&[&database.host], Timestamp::now())?,
-            upstream: postgres.socket_dir().to_owned(),
+            upstream: servers.behind(database.engine),
             check: Arc::new(RdsLogin(Arc::clone(cloud))),
             clock: cloud.clock.clone(),
         })

@@ -16,6 +16,8 @@ pub(crate) enum Use {
     Keys,
     /// Ids of single requests.
     Requests,
+    /// Names, versions and passwords of secrets.
+    Secrets,
     /// Sessions through machines.
     Sessions,
     /// Codes and tokens of the identity provider.

@@ -61,12 +61,19 @@ SELECT n, 1 + (n * 3 + line * 5) % 8, 1 + (n + line) % 3
 FROM generate_series(1, 50) AS n, generate_series(0, n % 3) AS line;
 
 CREATE ROLE rds_iam NOLOGIN;
-CREATE ROLE app_ro LOGIN IN ROLE rds_iam;
-CREATE ROLE app_rw LOGIN IN ROLE rds_iam;
+-- What password users can do; app_ro can no more.
+CREATE ROLE shop_reader NOLOGIN;
+CREATE ROLE app_ro LOGIN IN ROLE rds_iam, shop_reader;
+CREATE ROLE app_rw LOGIN IN ROLE rds_iam, shop_reader;
 
 REVOKE ALL ON DATABASE shop FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT CONNECT ON DATABASE shop TO app_ro, app_rw;
-GRANT USAGE ON SCHEMA public TO app_ro, app_rw;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO app_ro, app_rw;
+GRANT CONNECT ON DATABASE shop TO shop_reader;
+GRANT USAGE ON SCHEMA public TO shop_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_reader;
 GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app_rw;
+
+-- Room for load tests: `PGOPTIONS=-csearch_path=bench pgbench --initialize`.
+CREATE SCHEMA bench AUTHORIZATION app_rw;
+GRANT USAGE ON SCHEMA bench TO shop_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE app_rw IN SCHEMA bench GRANT SELECT ON TABLES TO shop_reader;

@@ -1,4 +1,4 @@
-//! The two wire formats of the AWS services spoken here: JSON 1.1 (Systems Manager) and Query with XML answers (STS, RDS).
+//! The two wire formats of the AWS services spoken here: JSON 1.1 (Secrets Manager, Systems Manager) and Query with XML answers (STS, RDS).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

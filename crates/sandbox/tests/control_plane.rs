@@ -6,6 +6,7 @@ mod control_plane {
     mod identity;
     mod permissions;
     mod requests;
+    mod secrets;
     mod sessions;
     mod sign_in;
     mod signatures;

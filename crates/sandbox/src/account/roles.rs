@@ -86,6 +86,10 @@ impl Account {
                 "ssm:GetAutomationExecution", "ssm:DescribeAutomation*", "ssm:DescribeInstanceInformation",
                 "ssm:DescribeSessions", "ssm:GetConnectionStatus", "ecs:ListTasks", "ecs:DescribeTasks", "rds:Describe*",
             ] },
+            { "Sid": "Passwords", "Effect": "Allow",
+              "Action": ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
+              "Resource": [format!("{}*", self.secret_arn("daypass/")), format!("{}*", self.secret_arn("rds!"))] },
+            { "Sid": "Secrets", "Effect": "Allow", "Action": "secretsmanager:ListSecrets", "Resource": "*" },
             { "Sid": "Chain", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": self.role_arn(READERS) },
             { "Sid": "StandingAccess", "Effect": "Allow", "Action": "rds-db:connect", "Resource": standing },
         ] })

@@ -13,6 +13,7 @@ use crate::data_channel::DataChannels;
 use crate::faults::Service;
 use crate::journal::Call;
 use crate::rds_front::{IamDbAuthError, RdsFront};
+use crate::secrets_manager::{self, Content, RotationFlaw, RotationStep, SecretFault, StoredSecret};
 use crate::ssm_agent::Vpc;
 use crate::sts;
 
@@ -110,6 +111,40 @@ impl Sandbox {
     /// From now on a policy that the runbook writes holds only after this time, as IAM is eventually consistent.
     pub fn delay_policies(&self, by: Duration) {
         self.cloud.iam.set_propagation(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX));
+    }
+
+    /// Takes one step of rotating the secret `name` (`daypass/orders-prod/report`) in its real database.
+    ///
+    /// # Errors
+    /// [`RotationFlaw`] when there is no such secret, or a step is left out.
+    pub async fn rotate(&self, name: &str, step: RotationStep) -> Result<(), RotationFlaw> {
+        secrets_manager::rotate(&self.cloud, name, step).await
+    }
+
+    /// The text of a secret at a staging label (`AWSCURRENT`); none when there is none.
+    #[must_use]
+    pub fn secret(&self, name: &str, stage: &str) -> Option<String> {
+        match &self.cloud.secrets.find(name)?.at(stage)?.content {
+            Content::Binary(_) => None,
+            Content::Text(text) => Some(text.clone()),
+        }
+    }
+
+    /// Makes a secret that no database knows, or puts another value into one.
+    pub fn put_secret(&self, name: &str, value: &str) {
+        secrets_manager::put(&self.cloud, name, Content::Text(value.to_owned()));
+    }
+
+    /// Makes a secret of bytes.
+    pub fn put_binary_secret(&self, name: &str, value: &[u8]) {
+        secrets_manager::put(&self.cloud, name, Content::Binary(value.to_owned()));
+    }
+
+    /// Makes a secret unreadable, or readable again.
+    pub fn set_secret_fault(&self, name: &str, fault: Option<SecretFault>) {
+        if let Some(secret) = self.cloud.secrets.find(name) {
+            self.cloud.secrets.keep(StoredSecret { fault, ..secret });
+        }
     }
 
     /// `who` (`ben`, `eva`) approves the request that has waited longest; answers its execution id.

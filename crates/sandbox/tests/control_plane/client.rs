@@ -86,11 +86,23 @@ impl Client {
         self
     }
 
-    /// A JSON 1.1 call to Systems Manager.
+    /// A call to Systems Manager.
     pub(crate) async fn ssm(&self, operation: &str, input: Value) -> Answer {
-        let target = format!("AmazonSSM.{operation}");
-        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
-        self.send("ssm", &headers, input.to_string()).await
+        self.json("ssm", &format!("AmazonSSM.{operation}"), input).await
+    }
+
+    pub(crate) async fn ecs(&self, operation: &str, input: Value) -> Answer {
+        self.json("ecs", &format!("AmazonEC2ContainerServiceV20141113.{operation}"), input).await
+    }
+
+    /// A JSON 1.1 call.
+    async fn json(&self, service: &'static str, target: &str, input: Value) -> Answer {
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
+        self.send(service, &headers, input.to_string()).await
+    }
+
+    pub(crate) async fn secrets(&self, operation: &str, input: Value) -> Answer {
+        self.json("secretsmanager", &format!("secretsmanager.{operation}"), input).await
     }
 
     pub(crate) async fn sts(&self, operation: &str, fields: &[(&str, &str)]) -> Answer {

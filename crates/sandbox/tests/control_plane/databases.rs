@@ -38,7 +38,10 @@ async fn the_catalog_names_every_database_and_both_doors() {
     let catalog: toml::Table = sandbox.catalog_toml().parse().expect("TOML");
     let targets = catalog["target"].as_array().expect("targets");
     let ids: Vec<&str> = targets.iter().map(|target| target["id"].as_str().expect("an id")).collect();
-    assert_eq!(ids, ["orders-prod", "billing-staging", "ledger-prod", "archive-prod"]);
+    assert_eq!(
+        ids,
+        ["orders-prod", "billing-staging", "ledger-prod", "archive-prod", "billing-mysql", "stock-mariadb"]
+    );
     assert_eq!(catalog["identity-provider"].as_array().expect("providers").len(), 2);
     let ca = catalog["aws"]["ca-bundle"].as_str().expect("a path");
     assert_eq!(std::fs::read_to_string(ca).expect("the file is there"), sandbox.ca_pem());

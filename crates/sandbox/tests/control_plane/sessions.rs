@@ -6,6 +6,8 @@ use super::client::{Answer, BASTION, Client, account};
 
 const REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
 const OFFLINE: &str = "i-0da7a9a55ba5710e2";
+const POOL: [&str; 3] = ["i-0da7a9a55ba5710f1", "i-0da7a9a55ba5710f2", "i-0da7a9a55ba5710f3"];
+const TASK: &str = "7c1d4a0e9b3f4e52a6d8b0c2e4f60718";
 
 async fn start(client: &Client, target: &str, document: &str) -> Answer {
     let parameters = json!({ "host": ["orders-prod.example"], "portNumber": ["5432"], "localPortNumber": ["0"] });
@@ -103,12 +105,13 @@ async fn machines_are_found_by_id_tag_and_state() {
     let cases = [
         (json!([{ "Key": "InstanceIds", "Values": [BASTION] }]), vec![BASTION]),
         (json!([{ "Key": "tag:daypass-bastion", "Values": ["true"] }]), vec![BASTION]),
-        (json!([{ "Key": "PingStatus", "Values": ["ConnectionLost"] }]), vec![OFFLINE]),
+        (json!([{ "Key": "PingStatus", "Values": ["ConnectionLost"] }]), vec![OFFLINE, POOL[0]]),
+        (json!([{ "Key": "tag:daypass-pool", "Values": ["shared"] }]), POOL.to_vec()),
         (
             json!([{ "Key": "tag:daypass-bastion", "Values": ["true"] }, { "Key": "PingStatus", "Values": ["Inactive"] }]),
             vec![],
         ),
-        (json!([]), vec![BASTION, OFFLINE]),
+        (json!([]), [[BASTION, OFFLINE].as_slice(), &POOL].concat()),
     ];
     for (filters, expected) in cases {
         let answer = ana.ssm("DescribeInstanceInformation", json!({ "Filters": filters.clone() })).await.json();
@@ -120,4 +123,69 @@ async fn machines_are_found_by_id_tag_and_state() {
             .collect();
         assert_eq!(found, expected, "{filters}");
     }
+}
+
+#[tokio::test]
+async fn each_document_takes_its_own_parameters() {
+    let sandbox = account().await;
+    let ana = Client::new(&sandbox, "ana", "JitRds");
+    let start = async |document: &str, parameters: Value| {
+        let input = json!({ "Target": BASTION, "DocumentName": document, "Parameters": parameters });
+        ana.ssm("StartSession", input).await
+    };
+    let own = "Acme-BillingTunnel";
+    assert_eq!(start(own, json!({ "team": ["payments"] })).await.status, 200);
+    assert_eq!(start("AWS-StartPortForwardingSession", json!({ "portNumber": ["5432"] })).await.status, 200);
+    for (document, parameters) in
+        [(own, json!({})), (own, json!({ "team": ["sales"] })), (own, json!({ "team": ["payments"], "host": ["h"] }))]
+    {
+        let refused = start(document, parameters.clone()).await.error();
+        assert_eq!(refused.0, "InvalidParameters", "{document} {parameters}");
+    }
+    assert_eq!(start("AWS-StartSSHSession", json!({})).await.error().0, "AccessDeniedException");
+}
+
+#[tokio::test]
+async fn an_old_agent_forwards_its_own_ports_only() {
+    let sandbox = account().await;
+    let ana = Client::new(&sandbox, "ana", "JitRds");
+    sandbox.set_agent_version(BASTION, "3.1.1188.0");
+    assert_eq!(start(&ana, BASTION, REMOTE_HOST).await.error().0, "BadRequest");
+    let filters = json!([{ "Key": "InstanceIds", "Values": [BASTION] }]);
+    let listed = ana.ssm("DescribeInstanceInformation", json!({ "Filters": filters })).await.json();
+    assert_eq!(listed["InstanceInformationList"][0]["AgentVersion"], "3.1.1188.0");
+    let own_port = json!({ "Target": BASTION, "DocumentName": "AWS-StartPortForwardingSession", "Parameters": {} });
+    assert_eq!(ana.ssm("StartSession", own_port).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_task_is_found_and_carries_a_session_while_its_agent_runs() {
+    let sandbox = account().await;
+    let ana = Client::new(&sandbox, "ana", "JitRds");
+    let question = json!({ "cluster": "tools", "serviceName": "daypass-bastion" });
+    let arns = ana.ecs("ListTasks", question).await.json()["taskArns"].take();
+    assert_eq!(arns, json!([format!("arn:aws:ecs:eu-west-1:111122223333:task/tools/{TASK}")]));
+    let described = ana.ecs("DescribeTasks", json!({ "cluster": "tools", "tasks": arns })).await.json();
+    let container = &described["tasks"][0]["containers"][1];
+    assert_eq!(container["managedAgents"][0]["lastStatus"], "RUNNING");
+    let target = format!("ecs:tools_{TASK}_{}", container["runtimeId"].as_str().expect("an id"));
+    assert_eq!(start(&ana, &target, REMOTE_HOST).await.status, 200);
+    let log_router = described["tasks"][0]["containers"][0]["runtimeId"].as_str().expect("an id");
+    let without_agent = start(&ana, &format!("ecs:tools_{TASK}_{log_router}"), REMOTE_HOST).await;
+    assert_eq!(without_agent.error().0, "TargetNotConnected");
+    sandbox.set_task(TASK, "RUNNING", "STOPPED");
+    assert_eq!(start(&ana, &target, REMOTE_HOST).await.error().0, "TargetNotConnected");
+}
+
+#[tokio::test]
+async fn tasks_are_iams_business_too() {
+    let sandbox = account().await;
+    let (ana, ben) = (Client::new(&sandbox, "ana", "JitRds"), Client::new(&sandbox, "ben", "JitRdsApprover"));
+    let everything = json!({ "cluster": "tools" });
+    assert_eq!(ben.ecs("ListTasks", everything).await.error().0, "AccessDeniedException");
+    let elsewhere = start(&ana, "ecs:vault_0a_0b", REMOTE_HOST).await.error();
+    assert_eq!(elsewhere.0, "AccessDeniedException");
+    assert!(elsewhere.1.contains("arn:aws:ecs:eu-west-1:111122223333:task/vault/0a"), "{}", elsewhere.1);
+    let nowhere = json!({ "cluster": "nowhere" });
+    assert_eq!(ana.ecs("ListTasks", nowhere).await.error().0, "ClusterNotFoundException");
 }

@@ -130,7 +130,7 @@ async fn what_is_refused_is_refused_in_the_words_of_rds() {
     assert!(said.contains(expected), "{said}");
 
     let said = words(&run(endpoint.psql("user=nobody_here"), "SELECT").await);
-    assert!(said.contains("FATAL:  role \"nobody_here\" does not exist"), "{said}");
+    assert!(said.contains("FATAL:  password authentication failed for user \"nobody_here\""), "{said}");
     let said = words(&run(endpoint.psql("dbname=elsewhere"), "SELECT").await);
     assert!(said.contains("FATAL:  database \"elsewhere\" does not exist"), "{said}");
     let said = words(&run(endpoint.psql("host=localhost"), "SELECT").await);
@@ -205,5 +205,22 @@ fn a_killed_owner_leaves_nothing_behind() {
     while folder.exists() {
         assert!(std::time::Instant::now() < deadline, "{} is still there", folder.display());
         std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn users_outside_rds_iam_log_in_with_their_password() {
+    let endpoint = Endpoint::start().await;
+    let scram = "CREATE ROLE scram LOGIN IN ROLE shop_reader PASSWORD 'right'";
+    let md5 = "SET password_encryption = 'md5'; CREATE ROLE md5 LOGIN IN ROLE shop_reader PASSWORD 'right'";
+    for (user, statement) in [("scram", scram), ("md5", md5)] {
+        endpoint.postgres.execute(DATABASE, statement).await.expect("a role can be made");
+        let mut right = endpoint.psql(&format!("user={user}"));
+        right.env("PGPASSWORD", "right");
+        let count = run(right, "SELECT current_user, count(*) FROM orders").await;
+        assert_eq!(String::from_utf8_lossy(&count.stdout), format!("{user}|50\n"), "{}", words(&count));
+        let token = run(endpoint.psql(&format!("user={user}")), "SELECT").await;
+        let refusal = format!("FATAL:  password authentication failed for user \"{user}\"");
+        assert!(words(&token).contains(&refusal), "{}", words(&token));
     }
 }
