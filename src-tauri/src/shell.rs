@@ -63,8 +63,8 @@ pub(crate) async fn follow(app: AppHandle, agent: Handle) {
     let (mut snapshots, mut notices) = (agent.snapshots(), agent.notices());
     let mut redraw = Duration::ZERO;
     let ended = agent.stopped();
-    let asked_to_end = end_of_session();
-    tokio::pin!(ended, asked_to_end);
+    let mut asked_to_end = EndOfSession::listen();
+    tokio::pin!(ended);
     let mut leaving = false;
     loop {
         tokio::select! {
@@ -85,7 +85,12 @@ pub(crate) async fn follow(app: AppHandle, agent: Handle) {
                 let snapshot = Arc::clone(&snapshots.borrow());
                 redraw = tray::render(&app, &snapshot).unwrap_or(REDRAW);
             }
-            () = &mut asked_to_end, if !leaving => {
+            () = asked_to_end.next() => {
+                if leaving {
+                    tracing::warn!("told twice to end: sessions that are still open are found at the next start");
+                    app.exit(1);
+                    break;
+                }
                 leaving = true;
                 tauri::async_runtime::spawn(leave(app.clone()));
             }
@@ -115,22 +120,42 @@ fn publish(app: &AppHandle, snapshot: &Snapshot) {
     }
 }
 
-/// Returns when the system asks the program to end.
-async fn end_of_session() {
+/// How the system asks the program to end.
+struct EndOfSession {
     #[cfg(unix)]
-    {
+    signals: Vec<tokio::signal::unix::Signal>,
+}
+
+impl EndOfSession {
+    #[cfg(unix)]
+    fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let kinds = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()];
+        let heard = kinds.into_iter().map(signal).filter_map(|signal| {
+            signal.inspect_err(|error| tracing::warn!(%error, "a signal to end cannot be heard")).ok()
+        });
+        Self { signals: heard.collect() }
     }
+
     #[cfg(not(unix))]
-    std::future::pending::<()>().await;
+    fn listen() -> Self {
+        Self {}
+    }
+
+    /// Returns each time it does.
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        std::future::poll_fn(|cx| {
+            let asked = self.signals.iter_mut().any(|signal| signal.poll_recv(cx).is_ready());
+            if asked { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        std::future::pending().await
+    }
 }
 
 /// None of these values can be left half changed, so a panic elsewhere does not spoil them.
