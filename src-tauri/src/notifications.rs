@@ -97,6 +97,7 @@ fn telling(notice: &Notice) -> Telling {
             failed(format!("The request for {target} failed"), cause, Action::ShowWindow(Some(target.clone())))
         }
         Notice::ReviewWanted { review } => review_wanted(review),
+        Notice::SessionsLeft { count } => sessions_left(*count),
         Notice::SignInFailed { cause } => failed(
             "Signing in did not work".to_owned(),
             cause,
@@ -119,6 +120,16 @@ fn sign_in_needed(targets: &[TargetId]) -> Telling {
     let purpose = if names.is_empty() { "go on".to_owned() } else { format!("keep {} open", names.join(", ")) };
     let sign_in = ("Sign in", Action::Ask(Command::SignIn { identity_provider: None }));
     tell_about(format!("Sign in again to {purpose}"), String::new(), vec![sign_in])
+}
+
+fn sessions_left(count: u32) -> Telling {
+    let (title, which) = match count {
+        1 => ("1 SSM session is still open".to_owned(), "It was"),
+        several => (format!("{several} SSM sessions are still open"), "They were"),
+    };
+    let body = format!("{which} left when Daypass ended without a farewell.");
+    let buttons = vec![("End", Action::Ask(Command::EndLeftSessions)), ("Details", Action::ShowWindow(None))];
+    tell_about(title, body, buttons)
 }
 
 fn ask_again(target: &TargetId) -> (&'static str, Action) {

@@ -88,6 +88,14 @@ export const words = {
   approve: "Approve",
   deny: "Deny",
 
+  leftSessions: "Sessions that no database here uses",
+  sessionsLeft: (count: number) =>
+    count === 1 ? "1 session was left open when Daypass ended" : `${count} sessions were left open when Daypass ended`,
+  sessionFrom: (target: string | null, region: string, age: string | null) =>
+    `A session to ${target ?? "a database"} in ${region} from elsewhere${age === null ? "" : `, open for ${age}`}; another computer may be using it`,
+  endSessions: (count: number) => (count === 1 ? "End it" : "End them"),
+  endingSessions: "Ending",
+
   noTargets: "The catalog has no databases",
   noTargetsHint: "Ask your administrator for the catalog file",
   noMatch: (search: string) => `Nothing matches “${search}”`,

@@ -1,6 +1,6 @@
 //! What the agent must do.
 
-use model::{AccessRequest, Decision, IdentityProviderId, RequestId, RoleName, TargetId, WallTime};
+use model::{AccessRequest, Decision, IdentityProviderId, Region, RequestId, RoleName, SessionId, TargetId, WallTime};
 
 /// Joins an [`Effect`] to the [`crate::Event`]s that answer it. An answer to an effect that was abandoned is ignored.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -31,6 +31,13 @@ pub enum Effect {
         broker_ref: String,
         /// Which Target it is for.
         target: TargetId,
+    },
+    /// End an SSM session that no Gateway uses. Answered by `SessionEnded` or `SessionNotEnded`.
+    EndSession {
+        /// Which.
+        session: SessionId,
+        /// Where it is.
+        region: Region,
     },
     /// Forget every secret of the Identity, in memory and in the keychain; nothing is answered. It comes when every Gateway of
     /// that Identity is closed, or 10 seconds after its sign-in ended.
@@ -78,6 +85,12 @@ pub enum Effect {
     /// Look for colleagues' requests for as long as the person is signed in; a later one replaces it. Answered by
     /// `ReviewsListed`…
     WatchReviews {
+        /// When the sign-in, and so the watch, ends, on this computer's clock.
+        until: WallTime,
+    },
+    /// Look for this person's SSM sessions, now and then, for as long as the person is signed in; a later one replaces it.
+    /// Answered by `SessionsListed`…
+    WatchSessions {
         /// When the sign-in, and so the watch, ends, on this computer's clock.
         until: WallTime,
     },

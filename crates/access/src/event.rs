@@ -1,8 +1,8 @@
 //! What the world answered.
 
 use model::{
-    ConnectionStrings, Entitlement, ErrorView, IdentityProvider, OpeningStep, PendingReview, Progress, RequestId,
-    StepTime, Target, TargetId, WallTime,
+    ConnectionStrings, Entitlement, ErrorView, IdentityProvider, OpeningStep, PendingReview, Progress, Region,
+    RequestId, SessionId, StepTime, Target, TargetId, WallTime,
 };
 
 /// Reported by the world. Every variant that answers an Effect comes with that effect's id, given beside it to
@@ -130,6 +130,41 @@ pub enum Event {
         /// Where.
         kept_in: model::SecretsKeptIn,
     },
+    /// An SSM session is over: a Gateway's own, or one that was to be ended.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+    },
+    /// A Gateway is done with its SSM session, which AWS could not be made to end.
+    SessionLeft {
+        /// Which.
+        session: SessionId,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// An SSM session that was to be ended was not.
+    SessionNotEnded {
+        /// Which.
+        session: SessionId,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
+    /// The SSM sessions of this person that have not ended.
+    SessionsListed {
+        /// Where AWS was asked.
+        regions: Vec<Region>,
+        /// The sessions there.
+        found: Vec<FoundSession>,
+        /// Why AWS could not be asked in the other Regions.
+        unseen: Option<ErrorView>,
+    },
+    /// A Gateway has an SSM session.
+    SessionStarted {
+        /// Which.
+        session: SessionId,
+        /// Whose Gateway.
+        target: TargetId,
+    },
     /// A person is signed in: after a sign-in, or restored from the keychain at start.
     SignedIn {
         /// Where.
@@ -149,6 +184,21 @@ pub enum Event {
         /// The page.
         authorize_url: String,
     },
+}
+
+/// An SSM session as AWS lists it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FoundSession {
+    /// As AWS names it.
+    pub id: SessionId,
+    /// Where it is.
+    pub region: Region,
+    /// Which Target it leads to, by the reason it was started with.
+    pub target: Option<TargetId>,
+    /// Since when, on AWS's clock.
+    pub since: Option<WallTime>,
+    /// Whether Daypass started it, by the reason it was started with.
+    pub ours: bool,
 }
 
 /// One Target and how it may be had.

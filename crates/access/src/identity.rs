@@ -92,7 +92,9 @@ impl Access {
         }
         self.identity = Identity::SignedIn { who, expires_at };
         if !self.clock.has_passed(expires_at) {
-            self.ask(Errand::Reviews, Effect::WatchReviews { until: self.clock.to_local(expires_at) });
+            let until = self.clock.to_local(expires_at);
+            self.ask(Errand::Reviews, Effect::WatchReviews { until });
+            self.ask(Errand::Sessions, Effect::WatchSessions { until });
         }
     }
 
@@ -156,6 +158,7 @@ impl Access {
             self.close(&target, CloseReason::SignedOut);
         }
         self.reviews.list.clear();
+        self.forget_left_sessions();
         self.outbox.abandon_unless(is_fact_or_closing);
     }
 
@@ -171,9 +174,11 @@ fn is_of_gateway_or_sign_in(errand: &Errand) -> bool {
     match errand {
         Errand::Close(_) | Errand::Open(_) | Errand::SignIn => true,
         Errand::End(_)
+        | Errand::EndSession(_)
         | Errand::Place(_)
         | Errand::Review(_)
         | Errand::Reviews
+        | Errand::Sessions
         | Errand::Watch(_)
         | Errand::Withdraw(_) => false,
     }
@@ -181,7 +186,12 @@ fn is_of_gateway_or_sign_in(errand: &Errand) -> bool {
 
 fn is_fact_or_closing(errand: &Errand) -> bool {
     match errand {
-        Errand::Close(_) | Errand::End(_) | Errand::Place(_) | Errand::Withdraw(_) => true,
-        Errand::Open(_) | Errand::Review(_) | Errand::Reviews | Errand::SignIn | Errand::Watch(_) => false,
+        Errand::Close(_) | Errand::End(_) | Errand::EndSession(_) | Errand::Place(_) | Errand::Withdraw(_) => true,
+        Errand::Open(_)
+        | Errand::Review(_)
+        | Errand::Reviews
+        | Errand::Sessions
+        | Errand::SignIn
+        | Errand::Watch(_) => false,
     }
 }

@@ -15,6 +15,7 @@ mod event;
 mod gateways;
 mod grants;
 mod identity;
+mod left_sessions;
 mod limits;
 mod outbox;
 mod refusal;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use model::{Command, MonoTime, Notice, Now, SecretsKeptIn, TargetId};
 
 pub use effect::{CloseReason, Effect, EffectId};
-pub use event::{CatalogEntry, Event};
+pub use event::{CatalogEntry, Event, FoundSession};
 pub use refusal::Refusal;
 pub use saved::Saved;
 
@@ -38,6 +39,7 @@ use catalog::Catalog;
 use clock::Clock;
 use gateways::Gateway;
 use identity::{Identity, Subject};
+use left_sessions::Sessions;
 use outbox::{Errand, Outbox};
 use requests::Wish;
 use reviews::Reviews;
@@ -60,6 +62,7 @@ pub struct Access {
     outbox: Outbox,
     reviews: Reviews,
     secrets_kept_in: SecretsKeptIn,
+    sessions: Sessions,
     troubles: Troubles,
     written: Saved,
 }
@@ -88,6 +91,7 @@ impl Access {
             outbox: Outbox::default(),
             reviews: Reviews::default(),
             secrets_kept_in: SecretsKeptIn::Memory { why: "the keychain has not answered yet".to_owned() },
+            sessions: Sessions::default(),
             troubles: Troubles::new(),
             written: saved,
         };
@@ -108,7 +112,8 @@ impl Access {
     }
 
     /// Hears what the world answered, with the id of the effect it answers. None: nothing was asked (the Catalog, the clock
-    /// skew, where secrets are kept, a sign-in that was restored, renewed or lost without a person). An answer to an effect
+    /// skew, where secrets are kept, a session that started or ended, a sign-in that was restored, renewed or lost without a
+    /// person). An answer to an effect
     /// that was abandoned is ignored.
     pub fn event(&mut self, id: Option<EffectId>, event: Event, now: Now) {
         self.clock.advance(now);
@@ -149,6 +154,8 @@ impl Access {
             Command::CancelSignIn => self.cancel_sign_in(),
             Command::CancelRequest { request } => self.cancel_request(&request)?,
             Command::CloseGateway { target } => self.close_gateway(&target)?,
+            Command::EndLeftSessions => self.end_left_sessions()?,
+            Command::EndSession { session } => self.end_session(&session)?,
             Command::OpenGateway { target, role } => self.open_gateway(target, role)?,
             Command::Quit => self.quit(),
             Command::ReleaseGrant { target } => self.release_grant(&target)?,
@@ -170,7 +177,10 @@ impl Access {
             Event::CatalogLoaded { .. }
             | Event::CatalogUnreadable { .. }
             | Event::ClockSkewMeasured { .. }
-            | Event::SecretsKept { .. } => return true,
+            | Event::SecretsKept { .. }
+            | Event::SessionEnded { .. }
+            | Event::SessionLeft { .. }
+            | Event::SessionStarted { .. } => return true,
             Event::SignedIn { .. } | Event::SignInFailed { .. } if id.is_none() => return true,
             Event::SignedIn { .. } | Event::SignInFailed { .. } | Event::SignInStarted { .. } => vec![Errand::SignIn],
             Event::ConnectionsChanged { target, .. }
@@ -194,6 +204,8 @@ impl Access {
                 vec![Errand::Review(broker_ref.clone())]
             }
             Event::ReviewsListed { .. } => vec![Errand::Reviews],
+            Event::SessionNotEnded { session, .. } => vec![Errand::EndSession(session.clone())],
+            Event::SessionsListed { .. } => vec![Errand::Sessions],
         };
         errands.iter().any(|errand| self.outbox.answers(id, errand))
     }
@@ -227,6 +239,11 @@ impl Access {
             Event::ReviewSubmitted { broker_ref } => self.review_submitted(broker_ref),
             Event::ReviewsListed { reviews } => self.reviews_listed(reviews),
             Event::SecretsKept { kept_in } => self.secrets_kept_in = kept_in,
+            Event::SessionEnded { session } => self.session_ended(session),
+            Event::SessionLeft { session, cause } => self.session_left(&session, cause),
+            Event::SessionNotEnded { session, cause } => self.session_not_ended(&session, cause),
+            Event::SessionsListed { regions, found, unseen } => self.sessions_listed(&regions, found, unseen),
+            Event::SessionStarted { session, target } => self.session_started(session, target),
             Event::SignedIn { identity_provider, subject, expires_at } => {
                 self.signed_in(id.is_some(), Subject { identity_provider, name: subject }, expires_at);
             }
@@ -247,6 +264,7 @@ impl Access {
             self.pursue_requests();
         }
         self.book.prune();
+        self.forget_old_notes();
         self.save();
         self.end_when_closed();
     }

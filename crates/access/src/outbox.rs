@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use model::{Notice, RequestId, TargetId};
+use model::{Notice, RequestId, SessionId, TargetId};
 
 use crate::{Effect, EffectId};
 
@@ -11,10 +11,12 @@ use crate::{Effect, EffectId};
 pub(crate) enum Errand {
     Close(TargetId),
     End(RequestId),
+    EndSession(SessionId),
     Open(TargetId),
     Place(RequestId),
     Review(String),
     Reviews,
+    Sessions,
     SignIn,
     Watch(RequestId),
     Withdraw(RequestId),

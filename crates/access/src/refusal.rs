@@ -1,6 +1,6 @@
 //! Why a command is not carried out.
 
-use model::{AccessDuration, ErrorView, IdentityProviderId, RequestId, RoleName, TargetId, WallTime};
+use model::{AccessDuration, ErrorView, IdentityProviderId, RequestId, RoleName, SessionId, TargetId, WallTime};
 
 /// A command that is not carried out. [`std::fmt::Display`] names the input and the cause, [`Refusal::hint`] the next step.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -137,6 +137,12 @@ pub enum Refusal {
         /// What there is.
         offered: Vec<RoleName>,
     },
+    /// A Gateway uses the session.
+    #[error("the session {session} belongs to a database that is connected here")]
+    SessionInUse {
+        /// Which.
+        session: SessionId,
+    },
     /// The Catalog has no such identity provider.
     #[error("the catalog has no identity provider `{identity_provider}`; it has {}", listed(.offered))]
     UnknownIdentityProvider {
@@ -156,6 +162,12 @@ pub enum Refusal {
     UnknownReview {
         /// What was given.
         broker_ref: String,
+    },
+    /// No such SSM session of this person is known.
+    #[error("no session {session} of yours is open")]
+    UnknownSession {
+        /// What was given.
+        session: SessionId,
     },
     /// The Catalog has no such Target.
     #[error("the catalog has no database `{target}`")]
@@ -190,9 +202,11 @@ impl Refusal {
             Self::RequestAnswered { .. } => "request-answered",
             Self::RequestPending { .. } => "request-pending",
             Self::RoleNotOffered { .. } => "role-not-offered",
+            Self::SessionInUse { .. } => "session-in-use",
             Self::UnknownIdentityProvider { .. } => "unknown-identity-provider",
             Self::UnknownRequest { .. } => "unknown-request",
             Self::UnknownReview { .. } => "unknown-review",
+            Self::UnknownSession { .. } => "unknown-session",
             Self::UnknownTarget { .. } => "unknown-target",
         }
     }
@@ -223,9 +237,11 @@ impl Refusal {
             Self::RequestAnswered { target, .. } => format!("Look at {target}: give access back if it was granted"),
             Self::RequestPending { .. } => "Wait for the answer, or cancel that request first".to_owned(),
             Self::RoleNotOffered { offered, .. } => format!("Ask for {}", listed(offered)),
+            Self::SessionInUse { .. } => "Disconnect that database instead".to_owned(),
             Self::UnknownIdentityProvider { offered, .. } => format!("Name one of {}", listed(offered)),
             Self::UnknownRequest { .. } => "List the databases to see the requests that wait".to_owned(),
             Self::UnknownReview { .. } => "Look at the list of reviews: it may have been answered meanwhile".to_owned(),
+            Self::UnknownSession { .. } => "List the sessions: it may have ended meanwhile".to_owned(),
             Self::UnknownTarget { nearest: Some(nearest), .. } => format!("Did you mean `{nearest}`?"),
             Self::UnknownTarget { nearest: None, .. } => "List the databases to see their names".to_owned(),
         }

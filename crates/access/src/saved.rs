@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use model::{RequestId, RoleName, TargetId};
 use serde::{Deserialize, Serialize};
 
-use crate::{identity::Subject, requests::Request};
+use crate::{identity::Subject, left_sessions::Note, requests::Request};
 
-/// Everything that is read back by [`crate::Access::new`]: requests, what was granted for them, and the Role last used on each
-/// Target. Instants in it are on AWS's clock. It holds no secret; its JSON form is the agent's to keep and nobody's to read.
+/// Everything that is read back by [`crate::Access::new`]: requests, what was granted for them, the Role last used on each
+/// Target, and the SSM sessions that were not seen to end. Instants in it are on AWS's clock. It holds no secret; its JSON form is the agent's to keep and nobody's to read.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Saved {
@@ -16,6 +16,7 @@ pub struct Saved {
     /// Oldest first.
     pub(crate) requests: Vec<Request>,
     pub(crate) roles: BTreeMap<TargetId, RoleName>,
+    pub(crate) sessions: Vec<Note>,
 }
 
 impl Saved {

@@ -13,6 +13,7 @@ impl Access {
             identity_providers: self.catalog.identity_providers.clone(),
             targets: self.catalog.entries.values().map(|entry| self.target_view(entry)).collect(),
             reviews: self.reviews.list.iter().map(|review| self.shown_review(review)).collect(),
+            left_sessions: self.shown_sessions(),
             secrets_kept_in: self.secrets_kept_in.clone(),
             clock_skew_seconds: self.clock.skew_seconds(),
             warnings: self.warnings(),

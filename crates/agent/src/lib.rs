@@ -13,6 +13,7 @@ mod owner;
 mod places;
 mod server;
 mod state_file;
+mod surroundings;
 mod words;
 
 use std::{path::PathBuf, sync::Arc};

@@ -1,5 +1,5 @@
 //! The loop. It is the only `select!` of its kind: run effects, publish the snapshot when it changed, hand out notices, then
-//! wait for a command, for an answer of the world, or for the next deadline.
+//! wait for a command, for an answer of the world, for a change of this computer's surroundings, or for the next deadline.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     effects::{Reported, Shared, World},
     state_file::{State, StateFile},
+    surroundings::{Change, Surroundings},
 };
 
 /// Commands and events that may wait; a sender beyond that waits itself.
@@ -24,6 +25,7 @@ pub(crate) struct Owner {
     world: World,
     commands: mpsc::Receiver<Asked>,
     events: mpsc::Receiver<Reported>,
+    surroundings: Surroundings,
     snapshots: watch::Sender<Arc<Snapshot>>,
     notices: broadcast::Sender<Notice>,
     /// Answers that are given once the snapshot shows what they are about.
@@ -39,6 +41,7 @@ struct Answered {
 /// Why the loop woke up.
 enum Woken {
     Asked(Asked),
+    Changed(Change),
     Deadline,
     Reported(Reported),
 }
@@ -59,8 +62,20 @@ impl Owner {
         let (snapshots, latest) = watch::channel(Arc::new(access.snapshot()));
         let (notices, _) = broadcast::channel(QUEUE);
         let handle = Handle { commands, snapshots: latest, notices: notices.clone(), doctor: shared, stopped };
-        let clock = config.clock.clone();
-        (handle, Self { access, clock, state, world, commands: asked, events, snapshots, notices, answers: Vec::new() })
+        let (clock, surroundings) = (config.clock.clone(), Surroundings::listen(&config.clock));
+        let owner = Self {
+            access,
+            clock,
+            state,
+            world,
+            commands: asked,
+            events,
+            surroundings,
+            snapshots,
+            notices,
+            answers: Vec::new(),
+        };
+        (handle, owner)
     }
 
     /// Runs until a [`model::Command::Quit`] was carried out.
@@ -85,6 +100,7 @@ impl Owner {
                     let outcome = self.access.command(asked.command, now).map_err(|refusal| refusal.view());
                     self.answers.push(Answered { to: asked.answer, outcome });
                 }
+                Woken::Changed(change) => self.world.surroundings_changed(change),
                 Woken::Reported(reported) => {
                     self.access.event(reported.answers, reported.event, now);
                     self.remember_ports();
@@ -99,6 +115,7 @@ impl Owner {
         tokio::select! {
             Some(asked) = self.commands.recv() => Woken::Asked(asked),
             Some(reported) = self.events.recv() => Woken::Reported(reported),
+            change = self.surroundings.next() => Woken::Changed(change),
             () = self.clock.nap(deadline) => Woken::Deadline,
         }
     }

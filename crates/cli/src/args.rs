@@ -65,6 +65,8 @@ pub(crate) enum Verb {
     Request(RequestOptions),
     /// List colleagues' requests, or answer one
     Review(ReviewOptions),
+    /// List SSM sessions that no database here uses, or end them
+    Sessions(SessionsOptions),
     /// Sign in with the company's identity provider
     SignIn(SignInOptions),
     /// Forget every secret
@@ -161,6 +163,25 @@ pub(crate) struct ReviewOptions {
     /// Words for the asker
     #[arg(long)]
     pub(crate) comment: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SessionsOptions {
+    #[command(subcommand)]
+    pub(crate) verb: Option<SessionsVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsVerb {
+    /// End one session, or all that this computer left open
+    End {
+        /// Which; the beginning of its id is enough
+        #[arg(required_unless_present = "all", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        id: Option<String>,
+        /// All that this computer left open; those from elsewhere are named one by one
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
 }
 
 #[derive(Args, Debug)]

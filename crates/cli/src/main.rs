@@ -52,6 +52,7 @@ async fn run(arguments: Arguments, terminal: Terminal) -> Result<ExitCode, Failu
         Verb::Release { target } => commands::request::release(&guest, &target).await?,
         Verb::Request(options) => commands::request::run(&guest, options, terminal).await?,
         Verb::Review(options) => commands::review::run(&guest, options, terminal).await?,
+        Verb::Sessions(options) => commands::sessions::run(&guest, options, terminal).await?,
         Verb::SignIn(options) => commands::sign_in::run(&guest, options, terminal).await?,
         Verb::SignOut => guest.command(model::Command::SignOut).await?,
         Verb::Status { watch } => commands::status::run(&guest, watch, terminal).await?,

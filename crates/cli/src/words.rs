@@ -97,6 +97,10 @@ pub(crate) fn status(snapshot: &Snapshot, now: WallTime) -> String {
     }
     lines.extend(snapshot.warnings.iter().map(|warning| format!("! {}\n    {}", warning.message, warning.hint)));
     lines.push(list(snapshot, now));
+    let left = snapshot.left_sessions.of_this_computer().count();
+    if left > 0 {
+        lines.push(format!("{left} SSM sessions left open: `daypass sessions`"));
+    }
     if !snapshot.reviews.is_empty() {
         lines.push(format!("{} to review: `daypass review`", snapshot.reviews.len()));
     }

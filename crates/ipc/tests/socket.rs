@@ -222,6 +222,7 @@ fn snapshot(clock_skew_seconds: i32) -> Snapshot {
         identity_providers: vec![],
         targets: vec![],
         reviews: vec![],
+        left_sessions: model::LeftSessions::default(),
         secrets_kept_in: SecretsKeptIn::Keychain,
         clock_skew_seconds,
         warnings: vec![],

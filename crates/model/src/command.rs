@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccessDuration, IdentityProviderId, RequestId, RoleName, TargetId};
+use crate::{AccessDuration, IdentityProviderId, RequestId, RoleName, SessionId, TargetId};
 
 /// Asked by a person, in any Shell.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -20,6 +20,13 @@ pub enum Command {
     CloseGateway {
         /// Whose.
         target: TargetId,
+    },
+    /// End every SSM session that this computer left. Sessions from elsewhere are ended one by one, by their id.
+    EndLeftSessions,
+    /// End an SSM session that no Gateway uses.
+    EndSession {
+        /// Which.
+        session: SessionId,
     },
     /// Open a Target's Gateway.
     OpenGateway {

@@ -90,10 +90,20 @@ id!(
     Region, "AWS Region", "lower-case words joined by hyphens and a number at the end, like `eu-west-1`", is_region
 );
 
+id!(
+    /// A Session Manager session as AWS names it: the role session's name, a hyphen and random letters. It is at most 96
+    /// characters long (API reference of TerminateSession).
+    SessionId, "SSM session id", "1 to 96 letters, digits and any of `_=,.@+-`", is_session_id
+);
+
 fn is_slug(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_session_id(text: &str) -> bool {
+    (1..=96).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_=,.@+-".contains(&b))
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -124,8 +134,9 @@ mod tests {
             AccountId::new("1234").expect_err("12 digits are needed").to_string(),
             Region::new("ireland").expect_err("a city is no Region").to_string(),
             RequestId::new("42").expect_err("a number is no UUID").to_string(),
+            SessionId::new("--session-id x").expect_err("a space ends a word").to_string(),
         ];
-        for (refusal, input) in refusals.iter().zip(["`Orders`", "`1234`", "`ireland`", "`42`"]) {
+        for (refusal, input) in refusals.iter().zip(["`Orders`", "`1234`", "`ireland`", "`42`", "`--session-id x`"]) {
             assert!(refusal.starts_with(input), "{refusal} must name its input {input}");
         }
     }

@@ -82,6 +82,11 @@ pub enum Notice {
         /// What for.
         review: PendingReview,
     },
+    /// SSM sessions are still open that this computer started and did not come to end; told once for each.
+    SessionsLeft {
+        /// How many.
+        count: u32,
+    },
     /// Signing in did not work.
     SignInFailed {
         /// Why, and what to do.

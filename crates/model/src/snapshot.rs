@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessRequest, Entitlement, ErrorView, Gateway, Grant, Identity, IdentityProvider, PendingReview, SecretsKeptIn,
-    Target, WallTime,
+    AccessRequest, Entitlement, ErrorView, Gateway, Grant, Identity, IdentityProvider, LeftSessions, PendingReview,
+    SecretsKeptIn, Target, WallTime,
 };
 
 /// What is true. Complete, without secrets, with absolute instants on this computer's own clock.
@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub targets: Vec<TargetView>,
     /// Colleagues' requests that wait.
     pub reviews: Vec<PendingReview>,
+    /// SSM sessions of this person that no Gateway uses.
+    pub left_sessions: LeftSessions,
     /// Where refresh tokens and credentials are.
     pub secrets_kept_in: SecretsKeptIn,
     /// How far AWS's clock is ahead of this computer's, in seconds; negative when it is behind.

@@ -52,6 +52,7 @@ pub(crate) fn menu(snapshot: &Snapshot, now: WallTime) -> Menu {
     entries.push(Entry::Separator);
     entries.extend(menu.rows(snapshot));
     entries.extend(snapshot.warnings.iter().map(problem));
+    entries.extend(left_sessions(snapshot));
     if let Some(reviews) = reviews(snapshot) {
         entries.extend([Entry::Separator, reviews]);
     }
@@ -265,6 +266,16 @@ fn reviews(snapshot: &Snapshot) -> Option<Entry> {
         several => format!("{several} requests to review"),
     };
     Some(submenu(title, waiting.into_iter().map(review).collect()))
+}
+
+/// Those from elsewhere are in the window: most likely somebody uses them.
+fn left_sessions(snapshot: &Snapshot) -> Option<Entry> {
+    let label = match snapshot.left_sessions.of_this_computer().count() {
+        0 => return None,
+        1 => "▲ 1 session was left open · end it".to_owned(),
+        several => format!("▲ {several} sessions were left open · end them"),
+    };
+    Some(item(label, Action::Ask(Command::EndLeftSessions)))
 }
 
 fn review(review: &PendingReview) -> Entry {

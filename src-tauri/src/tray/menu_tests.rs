@@ -5,8 +5,8 @@ use std::time::Duration;
 use model::{
     AccessRequest, AccountId, Bastion, BindingLimit, Command, ConnectionStrings, Decision, Endpoint, Engine,
     Entitlement, Environment, ErrorView, Gate, Gateway, Grant, Identity, IdentityProvider, IdentityProviderId,
-    LimitKind, OpeningStep, PendingReview, Region, RequestId, RequestState, RoleName, SecretsKeptIn, Snapshot, Target,
-    TargetId, TargetView, WallTime,
+    LeftSession, LeftSessionState, LeftSessions, LimitKind, OpeningStep, PendingReview, Region, RequestId,
+    RequestState, RoleName, SecretsKeptIn, SessionId, SessionOrigin, Snapshot, Target, TargetId, TargetView, WallTime,
 };
 
 use super::menu::{Entry, Look, item, menu, submenu, words};
@@ -98,6 +98,32 @@ fn every_state_of_a_database_has_a_mark_words_and_clicks() {
     assert_eq!(menu.look, Look::Connected);
     assert_eq!(menu.headline.as_deref(), Some("orders-prod 42 min"));
     assert_eq!(menu.changes_in, Some(Duration::from_millis(5_001)), "the 42 becomes a 41 in five seconds");
+}
+
+#[test]
+fn sessions_that_this_computer_left_can_be_ended_from_the_menu() {
+    let left = |name: &str, origin, state| LeftSession {
+        id: SessionId::new(name).expect("a session id"),
+        region: Region::new("eu-west-1").expect("a Region"),
+        target: None,
+        since: None,
+        origin,
+        state,
+    };
+    let with = |sessions| {
+        let left_sessions = LeftSessions { sessions, ..LeftSessions::default() };
+        menu(&Snapshot { left_sessions, ..snapshot(vec![]) }, now()).entries
+    };
+    let ours = left("ana-1", SessionOrigin::ThisComputer, LeftSessionState::Open);
+    let one = item("▲ 1 session was left open · end it", Action::Ask(Command::EndLeftSessions));
+    assert_eq!(with(vec![ours.clone()]).get(2), Some(&one));
+    let several = item("▲ 2 sessions were left open · end them", Action::Ask(Command::EndLeftSessions));
+    assert_eq!(with(vec![ours.clone(), ours]).get(2), Some(&several));
+    let quiet = vec![
+        left("ana-2", SessionOrigin::Elsewhere, LeftSessionState::Open),
+        left("ana-3", SessionOrigin::ThisComputer, LeftSessionState::Ending),
+    ];
+    assert_eq!(with(quiet), with(vec![]), "nothing is to be done about these here");
 }
 
 #[test]
@@ -212,6 +238,7 @@ fn snapshot(targets: Vec<TargetView>) -> Snapshot {
         identity_providers: vec![IdentityProvider { id: provider("acme"), name: "Acme".to_owned() }],
         targets,
         reviews: vec![],
+        left_sessions: LeftSessions::default(),
         secrets_kept_in: SecretsKeptIn::Keychain,
         clock_skew_seconds: 0,
         warnings: vec![],

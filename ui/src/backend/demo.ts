@@ -1,7 +1,7 @@
 // A made-up world for looking at the window in a browser. `?scene=` picks where it begins.
 
 import type { Backend } from ".";
-import type { Command, Gateway, OpeningStep, RoleName, Snapshot, Target, TargetView } from "./bindings";
+import type { Command, Gateway, LeftSession, OpeningStep, RoleName, Snapshot, Target, TargetView } from "./bindings";
 
 const STEPS: OpeningStep[] = ["bind-port", "check-account", "open-tunnel", "prove-login"];
 const PAUSE = 450;
@@ -35,6 +35,10 @@ export class DemoBackend implements Backend {
       case "sign-out":
       case "cancel-sign-in":
         return this.#publish(scene("signed-out"));
+      case "end-left-sessions":
+        return this.#keepSessions((session) => session.origin !== "this-computer");
+      case "end-session":
+        return this.#keepSessions((session) => session.id !== command.session);
       case "open-gateway":
         return this.#open(command.target, command.role ?? "read-only", 0);
       case "close-gateway":
@@ -81,6 +85,11 @@ export class DemoBackend implements Backend {
     for (const { request, target } of this.#snapshot.targets) {
       if (request?.id === id) this.#change(target.id, { request: { ...request, state: { state: "cancelled" } } });
     }
+  }
+
+  #keepSessions(kept: (session: LeftSession) => boolean): void {
+    const { leftSessions } = this.#snapshot;
+    this.#publish({ ...this.#snapshot, leftSessions: { ...leftSessions, sessions: leftSessions.sessions.filter(kept) } });
   }
 
   #change(target: string, change: Partial<TargetView>): void {
@@ -184,10 +193,19 @@ function busyTargets(): TargetView[] {
   return quiet().map((view) => ({ ...view, ...states[view.target.id] }));
 }
 
+function leftSessions(): LeftSession[] {
+  const session = { region: "eu-west-1", state: { state: "open" } } as const;
+  return [
+    { ...session, id: "ana@acme.dev-0f9d6c1b2a7e", target: "users-prod", since: inSeconds(-3700), origin: "this-computer" },
+    { ...session, id: "ana@acme.dev-7c55d0e9b1f4", target: "billing-staging", since: inSeconds(-500), origin: "elsewhere" },
+  ];
+}
+
 function scene(name: string): Snapshot {
   const signedIn = { state: "signed-in", identityProvider: "acme", subject: "ana@acme.dev", expiresAt: inSeconds(7 * 3600 + 725) } as const;
   const base: Snapshot = {
     identity: signedIn, identityProviders: [{ id: "acme", name: "Acme" }], targets: quiet(), reviews: [],
+    leftSessions: { lookedAt: inSeconds(-5), unseen: null, sessions: [] },
     secretsKeptIn: { kind: "keychain" }, clockSkewSeconds: 0, warnings: [],
   };
   if (name === "signed-out") return { ...base, identity: { state: "signed-out", cause: null } };
@@ -195,6 +213,7 @@ function scene(name: string): Snapshot {
   return {
     ...base,
     targets: busyTargets(),
+    leftSessions: { ...base.leftSessions, sessions: leftSessions() },
     secretsKeptIn: { kind: "memory", why: "no keychain answers on this desktop" },
     reviews: [
       {

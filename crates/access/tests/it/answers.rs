@@ -31,8 +31,12 @@ pub(crate) fn supersedes(later: &Effect, earlier: &Effect) -> bool {
             request == before
         }
         (Effect::AbandonSignIn | Effect::BeginSignIn { .. }, Effect::BeginSignIn { .. })
-        | (Effect::ForgetSecrets, Effect::BeginSignIn { .. } | Effect::WatchReviews { .. })
-        | (Effect::WatchReviews { .. }, Effect::WatchReviews { .. }) => true,
+        | (
+            Effect::ForgetSecrets,
+            Effect::BeginSignIn { .. } | Effect::WatchReviews { .. } | Effect::WatchSessions { .. },
+        )
+        | (Effect::WatchReviews { .. }, Effect::WatchReviews { .. })
+        | (Effect::WatchSessions { .. }, Effect::WatchSessions { .. }) => true,
         _ => false,
     }
 }
@@ -50,6 +54,10 @@ pub(crate) fn answer_to(effect: &Effect, outcome: u8, now: WallTime) -> Option<E
             0 => Event::ReleaseFailed { request: request.clone(), cause },
             _ => Event::GrantReleased { request: request.clone() },
         },
+        Effect::EndSession { session, .. } => match outcome % 4 {
+            0 => Event::SessionNotEnded { session: session.clone(), cause },
+            _ => Event::SessionEnded { session: session.clone() },
+        },
         Effect::OpenGateway { target, .. } => gateway_event(target.clone(), outcome),
         Effect::PlaceRequest { request } => {
             let (request, broker_ref) = (request.id.clone(), format!("exec-{}", request.id));
@@ -66,6 +74,8 @@ pub(crate) fn answer_to(effect: &Effect, outcome: u8, now: WallTime) -> Option<E
             Event::ReviewsListed { reviews: vec![review("exec-7", false), review("exec-8", true)] }
         }
         Effect::WithdrawRequest { request, .. } => Event::ReleaseFailed { request: request.clone(), cause },
+        // What AWS lists depends on what there is: the history makes it up.
+        Effect::WatchSessions { .. } => return None,
         Effect::AbandonSignIn | Effect::ForgetSecrets | Effect::Quit | Effect::Save { .. } => return None,
     })
 }

@@ -14,6 +14,7 @@ use proptest::{prelude::*, sample::Index, test_runner::RngAlgorithm};
 use crate::{
     answers::{answer_to, is_answered_once, later, signed_in_as, supersedes},
     reference::{Asked, Reference, State},
+    session_reference::{Sessions, session},
     world::{acme, billing, catalog, entitlement, length, on_request, orders, start, trouble},
 };
 
@@ -40,6 +41,14 @@ enum Move {
     Restored {
         person: &'static str,
         seconds: i64,
+    },
+    /// A Gateway's, or another computer's.
+    SessionStarts {
+        here: bool,
+    },
+    SessionEnds {
+        which: Index,
+        left: bool,
     },
     SetClock {
         seconds: i64,
@@ -84,6 +93,8 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::Crash),
         4 => (0..5000_u64).prop_map(|seconds| Move::Pass { seconds }),
         2 => (any_person(), -100..80_000_i64).prop_map(|(person, seconds)| Move::Restored { person, seconds }),
+        2 => prop::bool::weighted(0.8).prop_map(|here| Move::SessionStarts { here }),
+        1 => (any::<Index>(), any::<bool>()).prop_map(|(which, left)| Move::SessionEnds { which, left }),
         1 => (-8000..8000_i64).prop_map(|seconds| Move::SetClock { seconds }),
         1 => Just(Move::SignInLost),
         1 => (-900..900_i32).prop_map(|seconds| Move::Skew { seconds }),
@@ -110,6 +121,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         2 => any_target().prop_map(|target| Command::CloseGateway { target }),
         2 => any_target().prop_map(|target| Command::ReleaseGrant { target }),
         1 => Just(Command::ReviewRequest { broker_ref: "exec-7".to_owned(), decision: Decision::Deny, comment: None }),
+        1 => Just(Command::EndLeftSessions),
+        1 => (0..6_u8).prop_map(|at| Command::EndSession { session: session(&format!("s{at}")) }),
         2 => Just(Command::SignIn { identity_provider: None }),
         1 => Just(Command::CancelSignIn),
         1 => Just(Command::SignOut),
@@ -144,6 +157,7 @@ struct History {
     who_before: Option<String>,
     seed: [u8; 32],
     reference: Reference,
+    sessions: Sessions,
     saved: Saved,
     /// Of this process.
     log: Vec<(EffectId, Effect)>,
@@ -168,6 +182,7 @@ impl History {
             who_before: None,
             seed,
             reference: Reference::default(),
+            sessions: Sessions::default(),
             saved: Saved::default(),
             log: Vec::new(),
             person_since: 0,
@@ -196,6 +211,8 @@ impl History {
             Move::Crash => self.crash(),
             Move::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
             Move::Restored { person, seconds } => self.hear(None, signed_in_as(person, later(self.aws_now(), seconds))),
+            Move::SessionStarts { here } => self.start_session(here),
+            Move::SessionEnds { which, left } => self.end_session(&which, left),
             Move::SetClock { seconds } => self.now.wall = self.now.wall.shifted(SignedDuration::from_secs(seconds)),
             Move::SignInLost => self.hear(None, Event::SignInFailed { cause: trouble("refresh-token-expired") }),
             Move::Skew { seconds } => {
@@ -240,6 +257,7 @@ impl History {
         self.access = Access::new(self.seed, self.now, self.saved.clone());
         self.skew = self.access.snapshot().clock_skew_seconds;
         self.reference.expire(self.aws_now());
+        self.sessions.crash();
         self.log.clear();
         self.answered.clear();
         self.live.clear();
@@ -247,6 +265,44 @@ impl History {
         (self.person_since, self.signed_in_since) = (0, 0);
         self.collect();
         self.load(catalog());
+    }
+
+    fn start_session(&mut self, here: bool) {
+        let who = self.who.clone();
+        if here {
+            let session = self.sessions.start(who.as_deref());
+            self.hear(None, Event::SessionStarted { session: session.clone(), target: orders() });
+            if who.is_some() {
+                self.must_be_saved(session.as_str());
+            }
+        } else {
+            self.sessions.start_elsewhere("ana@acme.dev");
+        }
+    }
+
+    fn end_session(&mut self, which: &Index, left: bool) {
+        let live: Vec<_> = self.sessions.live.iter().cloned().collect();
+        if live.is_empty() {
+            return;
+        }
+        let session = which.get(&live).clone();
+        if left {
+            self.sessions.leave(&session);
+            self.hear(None, Event::SessionLeft { session, cause: trouble("aws-unreachable") });
+        } else {
+            self.sessions.end(&session);
+            self.hear(None, Event::SessionEnded { session });
+        }
+    }
+
+    fn list_sessions(&mut self, at: usize, slow: bool) {
+        let (id, effect) = self.log[at].clone();
+        let Some(who) = self.who.clone().filter(|_| !self.is_stale(at)) else { return };
+        let newest = self.log.iter().rev().find(|(_, effect)| matches!(effect, Effect::WatchSessions { .. }));
+        assert_eq!(newest.map(|(newest, _)| *newest), Some(id), "{effect:?} is the watch in force");
+        let listed = self.sessions.list(&who, slow);
+        self.hear(Some(id), listed);
+        self.sessions.check(Some(&who), &self.access.snapshot().left_sessions, !slow);
     }
 
     fn cancel_newest(&mut self, target: &TargetId) {
@@ -261,6 +317,7 @@ impl History {
         self.now = Now { mono: self.now.mono + by, wall: self.now.wall + by };
         self.reference.expire(self.aws_now());
         let (before, effects, who) = (self.access.snapshot(), self.log.len(), self.who.clone());
+        self.sessions.ask(&command, &before.left_sessions);
         let outcome = self.access.command(command.clone(), self.now);
         self.collect();
         if late == 0 && outcome.is_err() {
@@ -303,6 +360,9 @@ impl History {
 
     fn answer(&mut self, at: usize, outcome: u8) {
         let (id, effect) = self.log[at].clone();
+        if let Effect::WatchSessions { .. } = effect {
+            return self.list_sessions(at, outcome.is_multiple_of(4));
+        }
         let Some(event) = answer_to(&effect, outcome, self.aws_now()) else { return };
         let (before, effects) = (self.access.snapshot(), self.log.len());
         let (is_stale, is_answered) = (self.is_stale(at), !self.answered.insert(id));
@@ -332,6 +392,7 @@ impl History {
             }
             Event::RequestProgressed { request, progress } => self.reference.progress(request, progress),
             Event::RequestRefused { request, .. } => self.reference.close(request),
+            Event::SessionEnded { session } => self.sessions.end(session),
             Event::CatalogLoaded { .. }
             | Event::CatalogUnreadable { .. }
             | Event::ClockSkewMeasured { .. }
@@ -347,6 +408,10 @@ impl History {
             | Event::ReviewSubmitted { .. }
             | Event::ReviewsListed { .. }
             | Event::SecretsKept { .. }
+            | Event::SessionLeft { .. }
+            | Event::SessionNotEnded { .. }
+            | Event::SessionsListed { .. }
+            | Event::SessionStarted { .. }
             | Event::SignedIn { .. }
             | Event::SignInFailed { .. }
             | Event::SignInStarted { .. } => {}
@@ -365,12 +430,14 @@ impl History {
             Effect::AbandonSignIn
             | Effect::BeginSignIn { .. }
             | Effect::CloseGateway { .. }
+            | Effect::EndSession { .. }
             | Effect::ForgetSecrets
             | Effect::OpenGateway { .. }
             | Effect::Quit
             | Effect::Save { .. }
             | Effect::SubmitReview { .. }
-            | Effect::WatchReviews { .. } => false,
+            | Effect::WatchReviews { .. }
+            | Effect::WatchSessions { .. } => false,
         };
         newer || of_an_earlier_person
     }
@@ -432,12 +499,17 @@ impl History {
             Effect::CloseGateway { target, .. } => {
                 assert!(self.live.remove(target).is_some(), "{target} is not open");
             }
+            Effect::EndSession { session, .. } => {
+                assert!(!self.sessions.live.contains(session), "{session} is in use");
+                assert!(self.sessions.to_end.contains(session), "{session} ends although nobody asked for it");
+            }
             Effect::ForgetSecrets => assert_eq!(self.who, None, "secrets of a person who is signed in are needed"),
             Effect::AbandonSignIn
             | Effect::BeginSignIn { .. }
             | Effect::Quit
             | Effect::SubmitReview { .. }
-            | Effect::WatchReviews { .. } => {}
+            | Effect::WatchReviews { .. }
+            | Effect::WatchSessions { .. } => {}
         }
     }
 
@@ -463,6 +535,7 @@ impl History {
             Notice::EndsSoon { .. }
             | Notice::GatewayBroken { .. }
             | Notice::GatewayFailed { .. }
+            | Notice::SessionsLeft { .. }
             | Notice::SignInFailed { .. }
             | Notice::SignInNeeded { .. } => return,
         };
@@ -478,6 +551,7 @@ impl History {
             let may_use = who.as_ref().is_some_and(|who| self.reference.may_use(who, target, *role));
             assert!(may_use, "{target} is open as {role} without a right");
         }
+        self.sessions.check(who.as_deref(), &snapshot.left_sessions, false);
         for view in &snapshot.targets {
             let shown: Vec<&Asked> = self.reference.shown(who.as_deref(), &view.target.id).collect();
             let newest = shown.first().map(|asked| &asked.id);

@@ -26,7 +26,7 @@ fn signing_in_shows_the_page_and_then_the_person() {
     assert_eq!(world.access.snapshot().identity, signing_in);
     world.answer(signed_in(at(3600)));
     assert_eq!(world.access.snapshot().identity, identity(at(3600)));
-    assert_eq!(world.asked(), [Effect::WatchReviews { until: at(3600) }]);
+    assert_eq!(world.asked(), [Effect::WatchReviews { until: at(3600) }, Effect::WatchSessions { until: at(3600) }]);
 }
 
 #[test]
@@ -161,7 +161,10 @@ fn a_renewed_sign_in_moves_the_end_and_keeps_gateways_open() {
     let mut world = World::signed_in();
     open_billing(&mut world);
     world.tell(signed_in(at(86_400)));
-    assert_eq!(world.asked(), [Effect::WatchReviews { until: at(86_400) }]);
+    assert_eq!(
+        world.asked(),
+        [Effect::WatchReviews { until: at(86_400) }, Effect::WatchSessions { until: at(86_400) }]
+    );
     world.pass(13 * HOUR);
     assert!(matches!(world.view_of(&billing()).gateway, model::Gateway::Open { .. }));
 }

@@ -13,6 +13,7 @@ fn snapshot(identity: Identity, orders: Row, billing: Row) -> Snapshot {
         identity_providers: vec![acme()],
         targets: vec![billing.build(), orders.build()],
         reviews: Vec::new(),
+        left_sessions: model::LeftSessions::default(),
         secrets_kept_in: SecretsKeptIn::Keychain,
         clock_skew_seconds: 0,
         warnings: Vec::new(),

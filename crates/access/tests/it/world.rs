@@ -202,6 +202,7 @@ fn fits(effect: &Effect, event: &Event) -> bool {
         Effect::CloseGateway { target, .. } => {
             matches!(event, Event::GatewayClosed { target: closed } if closed == target)
         }
+        Effect::EndSession { .. } => matches!(event, Event::SessionEnded { .. } | Event::SessionNotEnded { .. }),
         Effect::EndGrant { .. } => matches!(event, Event::GrantReleased { .. } | Event::ReleaseFailed { .. }),
         Effect::OpenGateway { .. } => matches!(
             event,
@@ -216,6 +217,7 @@ fn fits(effect: &Effect, event: &Event) -> bool {
         Effect::SubmitReview { .. } => matches!(event, Event::ReviewSubmitted { .. } | Event::ReviewRefused { .. }),
         Effect::WatchRequest { .. } => matches!(event, Event::RequestProgressed { .. }),
         Effect::WatchReviews { .. } => matches!(event, Event::ReviewsListed { .. }),
+        Effect::WatchSessions { .. } => matches!(event, Event::SessionsListed { .. }),
         Effect::WithdrawRequest { .. } => matches!(event, Event::ReleaseFailed { .. }),
         Effect::AbandonSignIn | Effect::ForgetSecrets | Effect::Quit | Effect::Save { .. } => false,
     }
@@ -236,6 +238,10 @@ pub(crate) fn orders() -> TargetId {
 
 pub(crate) fn billing() -> TargetId {
     TargetId::new("billing-staging").expect("a slug")
+}
+
+pub(crate) fn region() -> Region {
+    Region::new("eu-west-1").expect("a Region")
 }
 
 pub(crate) fn length(text: &str) -> AccessDuration {
@@ -271,7 +277,7 @@ fn target(id: TargetId, environment: Environment) -> Target {
     Target {
         endpoint: Endpoint { host: format!("{name}.internal"), port: 5432 },
         engine: Engine::Postgres,
-        region: Region::new("eu-west-1").expect("a Region"),
+        region: region(),
         account: model::AccountId::new("123456789012").expect("12 digits"),
         database: "shop".to_owned(),
         rds_identifier: name,

@@ -6,7 +6,6 @@ use std::{
 };
 
 use access::Event;
-use aws::{AwsError, Sts};
 use gateway::{ConnectionEvent, Demand, Listener, Login, LoginError, Observer, Route, Traffic, TunnelEvent};
 use model::{Engine, ErrorView, MonoTime, OpeningStep, RoleName, StepTime, Target, TargetId};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -15,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Reporter,
+    Reporter, asking,
+    notes::Notes,
     sessions::{self, TargetSessions},
 };
 use crate::{handoff::Handoff, words};
@@ -40,11 +40,14 @@ pub(super) struct Opening {
 
 /// Opens a Gateway, keeps it until it is told to close, closes it.
 pub(super) async fn run(reporter: Reporter, opening: Opening) {
-    let Some(opened) = opening.close.run_until_cancelled(open(&reporter, &opening)).await else { return };
-    match opened {
-        Ok(open) => open.keep(&reporter, &opening.close).await,
-        Err(cause) => reporter.tell(Event::GatewayFailed { target: opening.target, cause }).await,
+    let (notes, report, tunnel_events) = Notes::begin(&reporter, &opening.target);
+    match opening.close.run_until_cancelled(open(&reporter, &opening, report, tunnel_events)).await {
+        Some(Ok(open)) => open.keep(&reporter, &opening.close).await,
+        Some(Err(cause)) => reporter.tell(Event::GatewayFailed { target: opening.target, cause }).await,
+        None => {}
     }
+    // A session may have been started although the Gateway did not open.
+    notes.finished().await;
 }
 
 /// A Gateway that is open.
@@ -58,7 +61,12 @@ struct Open {
     token_written: MonoTime,
 }
 
-async fn open(reporter: &Reporter, opening: &Opening) -> Result<Open, ErrorView> {
+async fn open(
+    reporter: &Reporter,
+    opening: &Opening,
+    report: mpsc::UnboundedSender<TunnelEvent>,
+    tunnel_events: mpsc::UnboundedReceiver<TunnelEvent>,
+) -> Result<Open, ErrorView> {
     let shared = &reporter.shared;
     let (target, database_user) = looked_up(reporter, opening)?;
     let mut steps = Steps { reporter, target: &opening.target, under_way: None };
@@ -74,7 +82,6 @@ async fn open(reporter: &Reporter, opening: &Opening) -> Result<Open, ErrorView>
     check_account(reporter, &target).await?;
 
     steps.begin(OpeningStep::OpenTunnel).await;
-    let (report, tunnel_events) = mpsc::unbounded_channel();
     let sessions = TargetSessions { shared: Arc::clone(shared), target: target.clone(), role: opening.role };
     let route = sessions::route(sessions, report).await?;
 
@@ -117,19 +124,8 @@ fn ca_bundle(reporter: &Reporter) -> Result<Vec<u8>, ErrorView> {
 }
 
 async fn check_account(reporter: &Reporter, target: &Target) -> Result<(), ErrorView> {
-    let shared = &reporter.shared;
-    let sts = Sts::new(&shared.aws(&target.region)?);
-    let mut asked_before = false;
-    loop {
-        let usable = shared.identity.usable(shared).await?;
-        match sts.caller_identity(&usable.credentials).await {
-            Ok(caller) if caller.account == target.account => return Ok(()),
-            Ok(caller) => return Err(words::wrong_account(target, &caller.account)),
-            // AWS's clock is further on than was known until its answer: by that clock they are renewed now.
-            Err(AwsError::CredentialsExpired { .. }) if !asked_before => asked_before = true,
-            Err(error) => return Err(error.view()),
-        }
-    }
+    let caller = asking::caller(&reporter.shared, &target.region).await?;
+    if caller.account == target.account { Ok(()) } else { Err(words::wrong_account(target, &caller.account)) }
 }
 
 /// Logs in once; right after a grant also again, quietly and with fresh tokens, until IAM has heard of it.
@@ -180,8 +176,8 @@ impl Open {
         let (report, mut connection_events) = mpsc::unbounded_channel();
         let observer = Observer { traffic: Arc::clone(&traffic), events: report };
         let serving = tokio::spawn(gateway::serve(listener, Arc::clone(&route), close.child_token(), observer));
-        let mut pulse = Pulse::new(reporter.shared.clock.clone());
-        let mut skew = reporter.shared.skew.watch();
+        let mut pulse = tokio::time::interval(LOOK_AT_CLOCK);
+        let (mut skew, mut surroundings) = (reporter.shared.skew.watch(), reporter.shared.surroundings.subscribe());
         loop {
             tokio::select! {
                 () = close.cancelled() => break,
@@ -191,11 +187,12 @@ impl Open {
                 Ok(()) = skew.changed() => {
                     token_written = renew(reporter, &target, &database_user, &handoff).await.unwrap_or(token_written);
                 }
-                slept = pulse.beat() => {
-                    if slept {
-                        route.reconnect();
-                    }
-                    if slept || pulse.now() - token_written >= TOKEN_AGE {
+                Ok(()) = surroundings.changed() => {
+                    route.reconnect();
+                    token_written = renew(reporter, &target, &database_user, &handoff).await.unwrap_or(token_written);
+                }
+                _ = pulse.tick() => {
+                    if reporter.shared.clock.now().mono - token_written >= TOKEN_AGE {
                         token_written = renew(reporter, &target, &database_user, &handoff).await.unwrap_or(token_written);
                     }
                 }
@@ -261,34 +258,6 @@ async fn report_connection(reporter: &Reporter, target: &Target, traffic: &Traff
 fn local_io(target: &Target, error: &std::io::Error) -> ErrorView {
     let message = format!("the files of the gateway of `{}` cannot be written: {error}", target.id);
     ErrorView::new("handoff-failed", message, "make room in, or permissions for, the runtime folder and connect again")
-}
-
-/// Beats every few seconds and knows when the computer slept in between, which stops the runtime's timers but not the clock.
-struct Pulse {
-    clock: crate::Clock,
-    interval: tokio::time::Interval,
-    last: (MonoTime, tokio::time::Instant),
-}
-
-impl Pulse {
-    fn new(clock: crate::Clock) -> Self {
-        let mut interval = tokio::time::interval(LOOK_AT_CLOCK);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let last = (clock.now().mono, tokio::time::Instant::now());
-        Self { clock, interval, last }
-    }
-
-    fn now(&self) -> MonoTime {
-        self.last.0
-    }
-
-    async fn beat(&mut self) -> bool {
-        self.interval.tick().await;
-        let (mono, timer) = (self.clock.now().mono, tokio::time::Instant::now());
-        let slept = (mono - self.last.0).saturating_sub(timer - self.last.1) > LOOK_AT_CLOCK;
-        self.last = (mono, timer);
-        slept
-    }
 }
 
 /// Reports each step as it begins, with the time the one before it took.

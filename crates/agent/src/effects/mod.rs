@@ -1,7 +1,10 @@
 //! Carrying out what `Access` decided: one task an effect, each reporting what the world answered.
 
+mod asking;
 pub(crate) mod doctor;
 mod gateways;
+mod left_sessions;
+mod notes;
 mod requests;
 mod sessions;
 mod sign_in;
@@ -20,7 +23,7 @@ use access::{Effect, EffectId, Event};
 use aws::{AwsConfig, ClockSkew};
 use model::{ErrorView, Region, RequestId, Target, TargetId};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinHandle},
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +35,7 @@ use crate::{
     catalog::{Catalog, OidcEntry},
     clock::Clock,
     identity::IdentityHolder,
+    surroundings::Change,
 };
 
 /// How long quitting waits for gateways to close and their SSM sessions to be terminated.
@@ -51,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) skew: ClockSkew,
     pub(crate) identity: IdentityHolder,
     pub(crate) runtime_dir: PathBuf,
+    /// Counts what happened to this computer that tears connections: it woke, or its network changed.
+    pub(crate) surroundings: watch::Sender<u64>,
     catalog_path: PathBuf,
     catalog: Mutex<Option<Arc<Catalog>>>,
     ports: Mutex<BTreeMap<TargetId, u16>>,
@@ -71,6 +77,7 @@ impl Shared {
             skew: ClockSkew::default(),
             identity: IdentityHolder::open(config.secrets).await,
             runtime_dir: config.places.runtime_dir().to_owned(),
+            surroundings: watch::Sender::new(0),
             catalog_path: config.places.catalog.clone(),
             catalog: Mutex::new(None),
             ports: Mutex::new(ports),
@@ -176,13 +183,21 @@ pub(crate) struct World {
     shared: Arc<Shared>,
     sign_in: Option<AbortHandle>,
     reviews: Option<AbortHandle>,
+    left_sessions: Option<AbortHandle>,
     watches: BTreeMap<RequestId, AbortHandle>,
     gateways: BTreeMap<TargetId, OpenGateway>,
 }
 
 impl World {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, sign_in: None, reviews: None, watches: BTreeMap::new(), gateways: BTreeMap::new() }
+        Self {
+            shared,
+            sign_in: None,
+            reviews: None,
+            left_sessions: None,
+            watches: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+        }
     }
 
     /// What is known at the start: the Catalog, where secrets are kept, who is still signed in.
@@ -213,8 +228,12 @@ impl World {
             Effect::EndGrant { request, broker_ref, target } => {
                 tokio::spawn(requests::end(reporter, request, broker_ref, target));
             }
+            Effect::EndSession { session, region } => {
+                tokio::spawn(left_sessions::end(reporter, session, region));
+            }
             Effect::ForgetSecrets => {
                 abort(self.reviews.take());
+                abort(self.left_sessions.take());
                 std::mem::take(&mut self.watches).into_values().for_each(|watch| watch.abort());
                 self.shared.identity.forget(&self.shared).await;
             }
@@ -232,6 +251,10 @@ impl World {
             Effect::WatchReviews { .. } => {
                 let task = tokio::spawn(requests::watch_reviews(reporter));
                 abort(self.reviews.replace(task.abort_handle()));
+            }
+            Effect::WatchSessions { .. } => {
+                let task = tokio::spawn(left_sessions::watch(reporter));
+                abort(self.left_sessions.replace(task.abort_handle()));
             }
             Effect::WithdrawRequest { request, broker_ref, target } => {
                 tokio::spawn(requests::withdraw(reporter, request, broker_ref, target));
@@ -265,10 +288,23 @@ impl World {
         });
     }
 
+    /// Replaces every connection at once that was torn unseen, and looks whether Credentials still hold.
+    pub(crate) fn surroundings_changed(&self, change: Change) {
+        match change {
+            Change::GoingToSleep => tracing::info!("this computer goes to sleep"),
+            Change::NetworkChanged | Change::Woke => {
+                tracing::info!(?change, "tunnels are connected anew");
+                self.shared.surroundings.send_modify(|changes| *changes = changes.wrapping_add(1));
+                tokio::spawn(look_at_credentials(Arc::clone(&self.shared)));
+            }
+        }
+    }
+
     /// Ends everything, waiting for gateways to close properly.
     pub(crate) async fn end(&mut self) {
         abort(self.sign_in.take());
         abort(self.reviews.take());
+        abort(self.left_sessions.take());
         std::mem::take(&mut self.watches).into_values().for_each(|watch| watch.abort());
         let gateways: Vec<OpenGateway> = std::mem::take(&mut self.gateways).into_values().collect();
         gateways.iter().for_each(|gateway| gateway.close.cancel());
@@ -280,6 +316,13 @@ impl World {
         if tokio::time::timeout(FAREWELL, closed).await.is_err() {
             tracing::warn!("some sessions may still be open; they are found at the next start");
         }
+    }
+}
+
+/// They may have expired while the computer slept; without a person there are none.
+async fn look_at_credentials(shared: Arc<Shared>) {
+    if let Err(error) = shared.identity.usable(&shared).await {
+        tracing::info!(%error, "no credentials for now");
     }
 }
 

@@ -9,7 +9,7 @@ use gateway::{
 use model::{Bastion, Endpoint, Engine, ErrorView, RoleName, Target};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Shared;
+use super::{Shared, left_sessions};
 use crate::{identity::Usable, words};
 
 /// How long dialling a Target without a Bastion may take.
@@ -63,7 +63,7 @@ impl Sessions for TargetSessions {
         let ssm = Ssm::new(&config, &usable.credentials);
         let spread = format!("{} on {}", usable.subject, target.id);
         let bastions = Bastions::new(&config, &usable.credentials).in_order(&target.bastion, &spread).await;
-        let reason = format!("daypass: {role} on {}", target.id);
+        let reason = left_sessions::reason(*role, &target.id);
         let mut hindrance = None;
         for bastion in bastions.map_err(refused)? {
             if let Err(cause) = words::can_carry(target, &bastion) {

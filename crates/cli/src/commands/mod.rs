@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub(crate) mod doctor;
 pub(crate) mod request;
 pub(crate) mod review;
+pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod status;
 
