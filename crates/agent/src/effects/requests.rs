@@ -7,7 +7,7 @@ use aws::AwsError;
 use brokers::{Ask, Automation, Broker, BrokerError, Watch};
 use model::{AccessRequest, Decision, ErrorView, Gate, Progress, Region, RequestId, TargetId};
 
-use super::{Reporter, Shared};
+use super::{Reporter, Shared, asking::Outdated as _};
 
 /// How long giving back waits for the Broker to have removed the permission.
 const REMOVAL: Duration = Duration::from_secs(180);
@@ -37,12 +37,13 @@ async fn placed(shared: &Shared, request: &AccessRequest) -> Result<brokers::Pla
         let message = format!("`{}` no longer has {} on request", request.target, request.role);
         return Err(ErrorView::new("role-not-offered", message, "see `daypass list` for what the catalog offers"));
     };
-    let broker = broker(shared, &entry.target.region, runbook).await?;
     let ask = Ask { request, rds_identifier: &entry.target.rds_identifier, runbook };
-    let mut pauses = PLACING_PAUSES.iter();
+    let (mut pauses, mut renewed) = (PLACING_PAUSES.iter(), false);
     loop {
-        match broker.ask(&ask).await {
+        match broker(shared, &entry.target.region, runbook).await?.ask(&ask).await {
             Ok(placed) => return Ok(placed),
+            // By AWS's clock, which is known from this answer, the next Credentials are renewed ones.
+            Err(error) if error.is_outdated() && !renewed => renewed = true,
             Err(error) => match pauses.next() {
                 Some(pause) if error.is_transient() => tokio::time::sleep(*pause).await,
                 Some(_) | None => return Err(error.view()),
