@@ -46,7 +46,7 @@ use guard::Guard;
 use upstream::{Reach, UpstreamTls};
 
 pub use certificate::CertificateError;
-pub use config::{FrontConfig, FrontLimits};
+pub use config::{FrontConfig, FrontLimits, MysqlSettings};
 pub use doors::{DoorError, Doors};
 pub use ending::Ending;
 pub use event::{Door, FrontEvent, Reason, TurnedAway};
@@ -125,6 +125,11 @@ impl Front {
         &self.shared.traffic
     }
 
+    /// What clients log in with from now on. Connections that are open stay.
+    pub fn change_password(&self, password: Secret<String>) {
+        self.shared.password.send_replace(password);
+    }
+
     /// When connections end and what they are told, from now on; `None` for no end. It may be moved at any time.
     pub fn end(&self, ending: Option<Ending>) {
         self.ending.send_replace(ending);
@@ -132,9 +137,10 @@ impl Front {
 
     /// Ends all connections, in their protocol where they listen, and lets nobody in. The doors are free on return.
     pub async fn close(self, cause: impl Into<String>, hint: impl Into<String>) {
+        let (cause, hint) = (cause.into(), hint.into());
         let Self { shared, doors, ending, connections, accepting, _stop: stop } = self;
         accepting.cancel();
-        ending.send_replace(Some(Ending { at: Instant::now(), cause: cause.into(), hint: hint.into() }));
+        ending.send_replace(Some(Ending { at: Instant::now(), notice: cause.clone(), cause, hint }));
         connections.close();
         drop(timeout(CLOSING, connections.wait()).await);
         drop(stop);
@@ -249,12 +255,13 @@ pub(crate) struct Shared {
     pub(crate) certificate: LocalCertificate,
     pub(crate) guard: Guard,
     pub(crate) upstream_tls: UpstreamTls,
-    upstream: Arc<dyn Upstream>,
+    pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) logins: Arc<dyn Logins>,
     protocol: Protocol,
     traffic: Traffic,
     events: mpsc::UnboundedSender<FrontEvent>,
     ending: watch::Receiver<Option<Ending>>,
+    password: watch::Sender<Secret<String>>,
     accepted: AtomicU64,
 }
 
@@ -273,12 +280,13 @@ impl Shared {
         ending: watch::Receiver<Option<Ending>>,
     ) -> Result<Self, CertificateError> {
         let (protocol, alpn) = match config.engine {
-            Engine::Postgres => (Protocol::Postgres(postgres::Desk::new(&config)), &[certificate::ALPN_POSTGRESQL][..]),
+            Engine::Postgres => (Protocol::Postgres(postgres::Desk::default()), &[certificate::ALPN_POSTGRESQL][..]),
             Engine::Mariadb | Engine::Mysql => (Protocol::Mysql(mysql::Desk::new(&config)), &[][..]),
         };
         Ok(Self {
             certificate: LocalCertificate::make(&config.server_name, alpn)?,
             upstream_tls: UpstreamTls::new(&config)?,
+            password: watch::Sender::new(config.local_password.clone()),
             config,
             guard: Guard::default(),
             upstream,
@@ -294,6 +302,11 @@ impl Shared {
     /// The way to a login at the Target.
     pub(crate) fn reach(&self, demand: crate::Demand) -> Reach<'_> {
         Reach { config: &self.config, upstream: &*self.upstream, logins: &*self.logins, demand }
+    }
+
+    /// Whether the way to the Target is slow, see [`Upstream::is_slow`].
+    pub(crate) fn is_slow(&self) -> bool {
+        self.upstream.is_slow()
     }
 
     /// TLS towards clients.
@@ -333,9 +346,9 @@ impl Shared {
         Err(TurnedAway::new(Reason::Ended, "57P03", ending.cause, ending.hint))
     }
 
-    /// What clients log in with at the port.
-    pub(crate) fn local_password(&self) -> &Secret<String> {
-        &self.config.local_password
+    /// What clients log in with at the port, at this moment.
+    pub(crate) fn local_password(&self) -> Secret<String> {
+        self.password.borrow().clone()
     }
 }
 

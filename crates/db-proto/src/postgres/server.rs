@@ -245,8 +245,12 @@ impl ServerLogin {
         self.phase = Phase::Done;
     }
 
-    /// Turns the client away with `error`; the machine is done.
+    /// Turns the client away with `error`, in any phase but that of a TLS handshake; the machine is done.
     pub fn refuse(&mut self, error: &ErrorResponse) {
+        if matches!(self.phase, Phase::Done | Phase::TlsHandshake) {
+            self.phase = Phase::Done;
+            return;
+        }
         self.outbox.extend_from_slice(&error.to_error());
         self.phase = Phase::Done;
     }

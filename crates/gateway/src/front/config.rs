@@ -23,10 +23,23 @@ pub struct FrontConfig {
     pub server_name: String,
     /// Who may have signed it: the certificates of RDS.
     pub roots: Vec<CertificateDer<'static>>,
-    /// What clients log in with at the port.
+    /// What clients log in with at the port, until [`super::Front::change_password`].
     pub local_password: Secret<String>,
+    /// Where MySQL and MariaDB differ.
+    pub mysql: MysqlSettings,
     /// How long things may take.
     pub limits: FrontLimits,
+}
+
+/// What only matters at a MySQL or MariaDB Target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MysqlSettings {
+    /// Whether packets are compressed on the way to the Target, where it can do that. `None` leaves it to the way: a tunnel
+    /// is slow enough for it to pay, a direct connection is not.
+    pub compression: Option<bool>,
+    /// Whether the Target may ask a client for a file of this machine (`LOAD DATA LOCAL INFILE`). Off by default, since a
+    /// server may ask for any file, whatever the statement named.
+    pub local_files: bool,
 }
 
 /// How long things may take at a Front, and how many may happen at once.

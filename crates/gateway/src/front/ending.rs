@@ -10,6 +10,8 @@ use tokio::{
 pub struct Ending {
     /// No connection outlives it.
     pub at: Instant,
+    /// What is told before: "your access to orders-prod ends at 15:42".
+    pub notice: String,
     /// What has happened then: "your access to orders-prod ended at 15:42".
     pub cause: String,
     /// What can be done about it: "extend it in Daypass, or ask again with `daypass request orders-prod`".

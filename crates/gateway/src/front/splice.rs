@@ -17,9 +17,9 @@ use crate::connections::Open;
 
 const BUFFER: usize = 16 * 1024;
 /// For a client to read the last bytes and close, once the Target has closed.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 /// For a client that does not read to get its farewell.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is understood of the bytes that come from the server: as little as the end of a Grant needs.
 pub(crate) trait Dialogue: Send {
@@ -44,6 +44,16 @@ pub(crate) enum Spliced {
     Broken(io::Error),
     /// The Grant ended.
     Ended,
+}
+
+impl Spliced {
+    /// What went wrong, if anything.
+    pub(crate) fn error(&self) -> Option<String> {
+        match self {
+            Self::Finished | Self::Ended => None,
+            Self::Broken(error) => Some(error.to_string()),
+        }
+    }
 }
 
 /// Until the Target closes, the client is gone or the Grant ends. A client that only stops sending still gets its answer.
@@ -79,7 +89,7 @@ pub(crate) async fn splice(
 }
 
 /// Returns when the Grant is over and the farewell has had its time.
-async fn outlived(ending: &mut EndingWatch) {
+pub(crate) async fn outlived(ending: &mut EndingWatch) {
     loop {
         match ending.next().await {
             Stage::Over(_) => return sleep(LAST_WORDS).await,

@@ -25,6 +25,11 @@ const MOST_TRIES: u32 = 3;
 pub trait Upstream: Send + Sync + 'static {
     /// A new connection to the Target. It may wait until a tunnel has healed; the Front gives up by itself.
     fn connect(&self, demand: Demand) -> BoxFuture<'_, Result<UpstreamStream, TunnelError>>;
+
+    /// Whether fewer bytes arrive sooner even if they cost time to compress.
+    fn is_slow(&self) -> bool {
+        false
+    }
 }
 
 /// Bytes to and from the Target.
@@ -38,6 +43,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
 impl Upstream for Route {
     fn connect(&self, demand: Demand) -> BoxFuture<'_, Result<UpstreamStream, TunnelError>> {
         async move { Ok(Box::new(Self::connect(self, demand).await?) as UpstreamStream) }.boxed()
+    }
+
+    /// A Session Manager session carries less than 1 MB/s.
+    fn is_slow(&self) -> bool {
+        matches!(self, Self::Pool(_))
     }
 }
 
@@ -58,16 +68,16 @@ pub(crate) struct Reach<'a> {
     pub(crate) demand: Demand,
 }
 
-impl Reach<'_> {
+impl<'a> Reach<'a> {
     pub(crate) async fn log_in<T>(
         &self,
-        attempt: impl for<'c> Fn(UpstreamStream, &'c Credential) -> BoxFuture<'c, Result<T, TryFailed>>,
+        attempt: impl Fn(UpstreamStream, Credential) -> BoxFuture<'a, Result<T, TryFailed>>,
     ) -> Result<T, TurnedAway> {
         let mut tries = Tries::new(&self.config.limits, self.logins.fresh_until());
         loop {
             let credential = self.credential(&tries).await?;
             let stream = self.stream(&tries).await?;
-            let outcome = timeout_at(tries.until, attempt(stream, &credential)).await;
+            let outcome = timeout_at(tries.until, attempt(stream, credential.clone())).await;
             match outcome.unwrap_or_else(|_| Err(TryFailed::Other(self.late("the database to finish the login")))) {
                 Ok(done) => return Ok(done),
                 Err(TryFailed::Other(why)) => return Err(why),
@@ -174,7 +184,7 @@ fn passes(error: &TunnelError) -> bool {
 }
 
 /// TLS with the Target, verified in full.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct UpstreamTls {
     server_name: String,
     config: Arc<ClientConfig>,
@@ -183,6 +193,11 @@ pub(crate) struct UpstreamTls {
 impl UpstreamTls {
     pub(crate) fn new(config: &FrontConfig) -> Result<Self, rustls::Error> {
         Ok(Self { server_name: config.server_name.clone(), config: Arc::new(tls_config(&config.roots)?) })
+    }
+
+    /// The Target's endpoint.
+    pub(crate) fn server_name(&self) -> &str {
+        &self.server_name
     }
 
     pub(crate) async fn encrypt<T: AsyncRead + AsyncWrite + Unpin>(
