@@ -2,6 +2,10 @@
 
 use model::{AccountId, ErrorView, Target};
 
+mod tunnels;
+
+pub(crate) use tunnels::{bastion_offline, can_carry, database_unreachable, ended, no_bastion, no_tunnel};
+
 /// "10 min behind", from how far AWS's clock is ahead, in seconds; to the nearest minute from two minutes on.
 pub(crate) fn apart(seconds: i32) -> String {
     let (amount, side) = (seconds.unsigned_abs(), if seconds > 0 { "behind" } else { "ahead of" });
@@ -32,80 +36,12 @@ pub(crate) fn region_agrees(target: &Target) -> Result<(), ErrorView> {
     }
 }
 
-/// Whether a session to a Target can be started through this machine or task.
-pub(crate) fn can_carry(target: &Target, bastion: &aws::BastionStatus) -> Result<(), ErrorView> {
-    if let Some(why) = &bastion.offline {
-        return Err(bastion_offline(target, &bastion.node, why));
-    }
-    match bastion.too_old_for(&target.document) {
-        Some(aws::AgentTooOld { needed, purpose }) => Err(ErrorView::new(
-            "agent-too-old",
-            format!(
-                "`{}` cannot be reached: the SSM agent on the bastion {} is {}, which cannot {purpose}",
-                target.id,
-                bastion.node,
-                bastion.agent_version.as_deref().unwrap_or("of unknown version")
-            ),
-            AGENT_TOO_OLD.replace("{needed}", needed),
-        )),
-        None => Ok(()),
-    }
-}
-
-const AGENT_TOO_OLD: &str = "ask its owner to update the SSM agent to {needed} or newer; Daypass does not change it";
-
-pub(crate) fn bastion_offline(target: &Target, node: &str, why: &str) -> ErrorView {
-    ErrorView::new(
-        "bastion-offline",
-        format!("`{}` cannot be reached: the bastion {node} is not connected to Session Manager ({why})", target.id),
-        "ask its owner whether it runs and its SSM agent is online; Daypass does not restart it",
-    )
-}
-
-/// A Target without a Bastion has no sessions.
-pub(crate) fn no_bastion(target: &Target) -> ErrorView {
-    ErrorView::new(
-        "no-bastion",
-        format!("`{}` is reached without a bastion, so no session leads to it", target.id),
-        "name a `bastion` for it in the catalog if this network does not reach it",
-    )
-}
-
 pub(crate) fn port_in_use(target: &Target, error: &gateway::BindError) -> ErrorView {
     ErrorView::new(
         "port-in-use",
         format!("the gateway of `{}` has no port: {error}", target.id),
         "end that program, or give the database another `local-port` in the catalog",
     )
-}
-
-pub(crate) fn no_tunnel(target: &Target, error: &gateway::TunnelError) -> ErrorView {
-    use gateway::{SessionError, TunnelError};
-    let code = match error {
-        TunnelError::Start(SessionError::Refused { code, .. }) => code.as_str(),
-        TunnelError::Direct(_) => "database-unreachable",
-        TunnelError::Start(SessionError::Unreachable { .. }) | TunnelError::Dial(_) => "aws-unreachable",
-        TunnelError::Start(SessionError::Gone) | TunnelError::Closed | TunnelError::Ended(_) => "tunnel-ended",
-    };
-    let message = match error {
-        TunnelError::Start(SessionError::Refused { message, .. }) => message.clone(),
-        TunnelError::Start(SessionError::Gone | SessionError::Unreachable { .. })
-        | TunnelError::Closed
-        | TunnelError::Dial(_)
-        | TunnelError::Direct(_)
-        | TunnelError::Ended(_) => error.to_string(),
-    };
-    let hint = match code {
-        "bastion-offline" => {
-            "ask its owner whether it runs and its SSM agent is online; Daypass does not restart it".to_owned()
-        }
-        "aws-unreachable" => "check the network, VPN and HTTPS_PROXY, then connect again".to_owned(),
-        "not-authorized" => {
-            "ask your administrator for ssm:StartSession on the instance and on the document".to_owned()
-        }
-        _ => format!("run `daypass doctor {}` to see which part of the way is closed", target.id),
-    };
-    ErrorView::new(code, format!("no tunnel to `{}`: {message}", target.id), hint)
 }
 
 pub(crate) fn login_failed(target: &Target, user: &str, error: &gateway::LoginError) -> ErrorView {

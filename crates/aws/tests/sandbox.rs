@@ -14,6 +14,7 @@ use secrets::Secret;
 const ROLE: &str = "arn:aws:iam::111122223333:role/JitRds";
 const BASTION: &str = "i-0da7a9a55ba5710e1";
 const OFFLINE: &str = "i-0da7a9a55ba5710e2";
+const TASK: &str = "7c1d4a0e9b3f4e52a6d8b0c2e4f60718";
 const HOUR: Duration = Duration::from_secs(3_600);
 
 async fn account(config: SandboxConfig) -> (Sandbox, AwsConfig) {
@@ -121,7 +122,7 @@ async fn a_bastion_that_is_offline_or_forbidden_is_named() {
 #[tokio::test]
 async fn a_bastion_is_found_by_id_and_by_tag() {
     let (sandbox, config) = account(SandboxConfig::default()).await;
-    let ssm = Ssm::new(&config, &ana(&sandbox));
+    let bastions = Bastions::new(&config, &ana(&sandbox));
     let tag = |value: &str| Bastion::Tag { key: "daypass-bastion".into(), value: value.into() };
     for (bastion, instance, online) in [
         (Bastion::Instance(BASTION.into()), BASTION, true),
@@ -129,13 +130,92 @@ async fn a_bastion_is_found_by_id_and_by_tag() {
         (tag("true"), BASTION, true),
         (tag("archive"), OFFLINE, false),
     ] {
-        let status = ssm.bastion_status(&bastion).await.expect("it is managed");
-        assert_eq!((status.instance.as_str(), status.online), (instance, online));
-        assert!(status.agent_version.is_some());
+        let found = bastions.in_order(&bastion, "ana").await.expect("it is managed");
+        assert_eq!((found[0].node.as_str(), found[0].offline.is_none()), (instance, online));
+        assert!(found[0].agent_version.is_some());
     }
     for nobody in [tag("no"), Bastion::Instance("i-00000000000000000".into())] {
-        assert!(matches!(ssm.bastion_status(&nobody).await, Err(AwsError::NotFound { .. })), "{nobody:?}");
+        assert!(matches!(bastions.in_order(&nobody, "ana").await, Err(AwsError::NotFound { .. })), "{nobody:?}");
     }
+    assert_eq!(bastions.in_order(&Bastion::Direct { at: None }, "ana").await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn of_several_bastions_those_online_come_first_in_an_order_that_stays() {
+    let (sandbox, config) = account(SandboxConfig::default()).await;
+    let bastions = Bastions::new(&config, &ana(&sandbox));
+    let pool = Bastion::Tag { key: "daypass-pool".into(), value: "shared".into() };
+    let mut firsts = std::collections::BTreeSet::new();
+    for who in ["ana", "eva", "kim", "lou", "max", "noa", "sam", "uma"] {
+        let found = bastions.in_order(&pool, who).await.expect("they are managed");
+        let again = bastions.in_order(&pool, who).await.expect("they are managed");
+        assert_eq!(found, again, "{who} meets the same one each time");
+        assert_eq!(found.iter().map(|status| status.offline.is_none()).collect::<Vec<_>>(), [true, true, false]);
+        assert!(found[2].offline.as_deref().is_some_and(|why| why.contains("ConnectionLost, last heard of at")));
+        firsts.insert(found[0].node.clone());
+    }
+    assert_eq!(firsts.len(), 2, "both carry somebody");
+}
+
+#[tokio::test]
+async fn a_task_is_found_by_service_family_and_id_and_says_why_it_cannot_carry_a_session() {
+    let (sandbox, config) = account(SandboxConfig::default()).await;
+    let credentials = ana(&sandbox);
+    let bastions = Bastions::new(&config, &credentials);
+    let of = |cluster: &str, tasks| Bastion::Ecs { cluster: cluster.into(), tasks, container: None };
+    let service = |name: &str| EcsTasks::Service(name.into());
+    for tasks in [service("daypass-bastion"), EcsTasks::Family("daypass-bastion".into()), EcsTasks::Task(TASK.into())] {
+        let found = bastions.in_order(&of("tools", tasks), "ana").await.expect("it runs");
+        let expected = format!("ecs:tools_{TASK}_{TASK}-2531612879");
+        assert_eq!((found[0].node.as_str(), &found[0].offline), (expected.as_str(), &None));
+        let ssm = Ssm::new(&config, &credentials);
+        ssm.start_session(&expected, &SessionDocument::RemoteHost, &orders(), "orders-prod").await.expect("ana may");
+    }
+    for nobody in [of("tools", service("nobody")), of("nowhere", service("daypass-bastion"))] {
+        assert!(matches!(bastions.in_order(&nobody, "ana").await, Err(AwsError::NotFound { .. })), "{nobody:?}");
+    }
+    sandbox.set_task(TASK, "RUNNING", "STOPPED");
+    let stopped = bastions.in_order(&of("tools", service("daypass-bastion")), "ana").await.expect("it is there");
+    assert_eq!(stopped[0].offline.as_deref(), Some("the ECS Exec agent in `bastion` is STOPPED"));
+}
+
+#[tokio::test]
+async fn questions_to_ecs_are_signed_by_awss_clock_and_asked_again() {
+    let offset = SignedDuration::from_mins(20);
+    let (sandbox, config) = account(SandboxConfig { clock_offset: offset, ..SandboxConfig::default() }).await;
+    let bastions = Bastions::new(&config, &ana(&sandbox));
+    let task = Bastion::Ecs { cluster: "tools".into(), tasks: EcsTasks::Task(TASK.into()), container: None };
+    bastions.in_order(&task, "ana").await.expect("signed again by AWS's clock");
+    sandbox.throttle("DescribeTasks", 1);
+    bastions.in_order(&task, "ana").await.expect("asked again after a moment");
+    sandbox.throttle("DescribeTasks", 9);
+    let throttled = bastions.in_order(&task, "ana").await.expect_err("throttled all the way");
+    assert!(matches!(throttled, AwsError::Throttled { .. }), "{throttled}");
+}
+
+#[tokio::test]
+async fn each_session_document_leads_a_session() {
+    let (sandbox, config) = account(SandboxConfig::default()).await;
+    let ssm = Ssm::new(&config, &ana(&sandbox));
+    let custom = |parameters: &[(&str, &str)]| SessionDocument::Custom {
+        name: "Acme-BillingTunnel".into(),
+        parameters: parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+    };
+    for document in [
+        SessionDocument::RemoteHost,
+        SessionDocument::PlainPort { port: Some(6432) },
+        custom(&[("team", "payments"), ("portNumber", "{port}")]),
+    ] {
+        ssm.start_session(BASTION, &document, &orders(), "orders-prod").await.expect("ana may");
+    }
+    let missing = ssm.start_session(BASTION, &custom(&[]), &orders(), "orders-prod").await.expect_err("no team");
+    assert!(missing.to_string().contains("Missing required parameter: team"), "{missing}");
+    let unknown = SessionDocument::Custom { name: "Acme-Other".into(), parameters: BTreeMap::new() };
+    let refused = ssm.start_session(BASTION, &unknown, &orders(), "orders-prod").await.expect_err("not allowed");
+    assert!(
+        matches!(&refused, AwsError::NotAuthorized { resource: Some(arn), .. } if arn.ends_with("/Acme-Other")),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

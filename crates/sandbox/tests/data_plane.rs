@@ -4,6 +4,7 @@ mod data_plane {
     mod agent;
     mod channel;
     mod databases;
+    mod limits;
     mod raw_client;
     mod transcripts;
 }

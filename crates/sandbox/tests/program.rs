@@ -123,6 +123,15 @@ fn it_is_ruled_over_http_from_loopback_alone() {
     assert_eq!(http(reqwest::Method::POST, at("node"), Some(off)).0, 204);
     let (_, state) = http(reqwest::Method::GET, at("state"), None);
     assert_eq!(state["nodes"][0]["online"], false);
+    for (path, body) in [
+        ("node", json!({ "id": "i-0da7a9a55ba5710e1", "agent-version": "3.0.1.0" })),
+        ("task", json!({ "id": "7c1d4a0e9b3f4e52a6d8b0c2e4f60718", "exec-agent": "STOPPED" })),
+        ("session-limits", json!({ "idle-seconds": 1200, "websocket-seconds": 3600 })),
+        ("network", json!({ "do": "fail-over", "host": "orders", "port": 5432, "to": "127.0.0.1:9" })),
+        ("network", json!({ "do": "black-hole", "host": "orders", "port": 5432 })),
+    ] {
+        assert_eq!(http(reqwest::Method::POST, at(path), Some(body.clone())).0, 204, "{path} {body}");
+    }
     let (status, answer) = http(reqwest::Method::POST, at("approve"), Some(json!({ "as": "ben" })));
     assert_eq!(status, 409);
     assert!(answer["error"].as_str().expect("a text").contains("no request waits"), "{answer}");

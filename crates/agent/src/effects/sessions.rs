@@ -15,6 +15,10 @@ use crate::{identity::Usable, words};
 /// How long dialling a Target without a Bastion may take.
 const DIAL_LIMIT: Duration = Duration::from_secs(15);
 
+/// Between attempts, on average, while AWS is asked too often: it starts three sessions a second for a whole account.
+const THROTTLED_PAUSES: [Duration; 3] =
+    [Duration::from_millis(700), Duration::from_millis(1_500), Duration::from_secs(3)];
+
 /// The way to a Target, open for connections.
 pub(super) async fn route(sessions: TargetSessions, events: UnboundedSender<TunnelEvent>) -> Result<Route, ErrorView> {
     let target = sessions.target.clone();
@@ -49,6 +53,21 @@ impl TargetSessions {
         Ok((config, usable))
     }
 
+    /// A throttled call has started nothing: it is repeated a few times, each at another moment.
+    async fn start_through(&self, ssm: &Ssm, node: &str) -> Result<SsmSession, AwsError> {
+        let Self { target, role, .. } = self;
+        let reason = left_sessions::reason(*role, &target.id);
+        for pause in THROTTLED_PAUSES {
+            match ssm.start_session(node, &target.document, &target.endpoint, &reason).await {
+                Err(AwsError::Throttled { .. }) => {
+                    tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await
+                }
+                answer => return answer,
+            }
+        }
+        ssm.start_session(node, &target.document, &target.endpoint, &reason).await
+    }
+
     async fn ssm(&self) -> Result<Ssm, SessionError> {
         let (config, usable) = self.usable().await?;
         Ok(Ssm::new(&config, &usable.credentials))
@@ -58,25 +77,28 @@ impl TargetSessions {
 impl Sessions for TargetSessions {
     /// Through the first Bastion that can carry it; one that turns out to be gone is passed over, and left alone.
     async fn start(&self) -> Result<StartedSession, SessionError> {
-        let Self { target, role, .. } = self;
+        let Self { target, .. } = self;
         let (config, usable) = self.usable().await?;
         let ssm = Ssm::new(&config, &usable.credentials);
         let spread = format!("{} on {}", usable.subject, target.id);
         let bastions = Bastions::new(&config, &usable.credentials).in_order(&target.bastion, &spread).await;
-        let reason = left_sessions::reason(*role, &target.id);
         let mut hindrance = None;
         for bastion in bastions.map_err(refused)? {
             if let Err(cause) = words::can_carry(target, &bastion) {
                 hindrance.get_or_insert(cause);
                 continue;
             }
-            match ssm.start_session(&bastion.node, &target.document, &target.endpoint, &reason).await {
+            match self.start_through(&ssm, &bastion.node).await {
                 Ok(SsmSession { session_id, stream_url, token }) => {
                     return Ok(StartedSession { session_id, stream_url, token });
                 }
                 Err(AwsError::TargetNotConnected { target: node }) => {
                     let lost = "Session Manager has lost its SSM agent";
                     hindrance.get_or_insert_with(|| words::bastion_offline(target, &node, lost));
+                }
+                Err(error @ AwsError::Throttled { .. }) => {
+                    let ErrorView { code, message, .. } = error.view();
+                    return Err(SessionError::Refused { code, message });
                 }
                 Err(error) => return Err(refused(error)),
             }
