@@ -26,6 +26,8 @@ pub(crate) struct Receipt {
 pub(crate) struct Delivery {
     pub(crate) payload_type: Option<PayloadType>,
     pub(crate) payload: Bytes,
+    /// Milliseconds since the Unix epoch by the SSM agent's clock; resending does not change it.
+    pub(crate) created_at_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +45,8 @@ impl Incoming {
     /// agent for ever.
     pub(crate) fn accept(&mut self, frame: Frame) {
         let sequence = frame.sequence_number;
-        let delivery = Delivery { payload_type: frame.payload_type, payload: frame.payload };
+        let (payload_type, payload, created_at_ms) = (frame.payload_type, frame.payload, frame.created_at_ms);
+        let delivery = Delivery { payload_type, payload, created_at_ms };
         if sequence == self.expected {
             self.deliver(delivery);
         } else if sequence > self.expected && !self.ahead.contains_key(&sequence) && !self.keep(sequence, delivery) {

@@ -8,7 +8,7 @@ mod turns;
 mod wire;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,8 @@ use wire::{Command, HEADER_LENGTH, Parser, Piece};
 const FIRST_ID: u32 = 3;
 /// One stream's turn, so that a bulk copy does not delay a small query. The SSM agent's own frames are up to 32 KiB long.
 const LONGEST_FRAME: usize = 4 * 1024;
+/// As many streams as can wait at the SSM agent to be connected.
+const FORGOTTEN_LIMIT: usize = 1024;
 /// A buffer that was emptied is kept up to this size.
 const KEPT_BUFFER: usize = 16 * 1024;
 
@@ -79,6 +81,8 @@ pub(crate) struct Mux {
     unread: usize,
     /// ConnectToPortError came, the FIN that tells which stream it meant has not.
     refusals: usize,
+    /// Streams that were reset before the far end said anything: a refusal may be meant for one of them.
+    forgotten: BTreeSet<StreamId>,
     changes: VecDeque<Change>,
     over: bool,
 }
@@ -95,6 +99,7 @@ impl Mux {
             parser: Parser::default(),
             unread: 0,
             refusals: 0,
+            forgotten: BTreeSet::new(),
             changes: VecDeque::new(),
             over: false,
         }
@@ -150,8 +155,13 @@ impl Mux {
     /// Closes both directions and forgets the stream.
     pub(crate) fn reset(&mut self, id: StreamId) {
         self.send_fin(id);
-        if let Some(stream) = self.streams.remove(&id) {
-            self.unread -= stream.unread.len();
+        let Some(stream) = self.streams.remove(&id) else { return };
+        self.unread -= stream.unread.len();
+        if stream.may_be_refused() {
+            self.forgotten.insert(id);
+            if self.forgotten.len() > FORGOTTEN_LIMIT {
+                self.forgotten.pop_first();
+            }
         }
     }
 
@@ -182,8 +192,8 @@ impl Mux {
         }
     }
 
-    /// The far end could not be heard meanwhile: lingering begins anew.
-    pub(crate) fn reconnected(&mut self, now: Instant) {
+    /// The far end could not be heard meanwhile.
+    pub(crate) fn linger_anew(&mut self, now: Instant) {
         for stream in self.streams.values_mut() {
             stream.linger_until = stream.linger_until.map(|_| now + self.bounds.linger);
         }
@@ -296,6 +306,9 @@ impl Mux {
     }
 
     fn receive_fin(&mut self, id: StreamId) {
+        if self.forgotten.remove(&id) && !self.streams.values().any(Stream::may_be_refused) {
+            self.refusals = self.refusals.saturating_sub(1);
+        }
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.far_finished) else { return };
         if self.refusals > 0 && !stream.answered {
             self.refusals -= 1;

@@ -27,6 +27,11 @@ impl Stream {
         !self.far_finished && !self.overflowed && self.linger_until.is_none()
     }
 
+    /// The far end has neither said anything nor closed.
+    pub(super) fn may_be_refused(&self) -> bool {
+        !self.answered && !self.far_finished
+    }
+
     pub(super) fn end(&mut self) {
         self.far_finished = true;
         self.linger_until = None;

@@ -155,6 +155,18 @@ fn a_refused_connection_is_told_by_the_fin_that_follows() {
 }
 
 #[test]
+fn a_refusal_of_a_stream_that_was_given_up_is_not_blamed_on_another() {
+    let (mut mux, now) = (mux(), start_of_time());
+    let given_up = mux.open().expect("ids");
+    mux.reset(given_up);
+    mux.connect_refused();
+    receive(&mut mux, &wire::header(Command::Fin, given_up.0, 0), now);
+    let silent = mux.open().expect("ids");
+    receive(&mut mux, &wire::header(Command::Fin, silent.0, 0), now);
+    assert!(!std::iter::from_fn(|| mux.poll_change()).any(|change| matches!(change, Change::Refused(_))));
+}
+
+#[test]
 fn another_version_is_an_error() {
     mux()
         .receive(Bytes::from_static(&[2, 0, 0, 0, 3, 0, 0, 0]), start_of_time())
