@@ -7,12 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use ssm_proto::frame::{
-    ACKNOWLEDGE_FLAGS, Acknowledgement, FLAG_SYN, Frame, HandshakeResponse, MessageType, PayloadType,
+    ACKNOWLEDGE_FLAGS, Acknowledgement, FLAG_SYN, Flag, Frame, HandshakeResponse, MessageType, PayloadType,
 };
 
-use crate::network::Chance;
+use crate::{network::Chance, server::Server};
 
-const RESEND: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(100);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// The session-manager-plugin sends at most 1024 bytes, third-party clients 1536.
+const LONGEST_PAYLOAD: usize = 1536;
 const REQUEST: &str = r#"{"AgentVersion":"3.3.1142.0","RequestedClientActions":[{"ActionType":"SessionType",
     "ActionParameters":{"SessionType":"Port","Properties":{"host":"db","portNumber":"5432","type":"LocalPortForwarding"}}}]}"#;
 const COMPLETE: &str = r#"{"HandshakeTimeToComplete":1,"CustomerMessage":""}"#;
@@ -21,70 +24,133 @@ pub(crate) struct Agent {
     expected: i64,
     ahead: BTreeMap<i64, Frame>,
     sent: i64,
-    unacked: BTreeMap<i64, Bytes>,
-    oldest_sent_at: Instant,
+    unacked: BTreeMap<i64, (Bytes, Instant)>,
+    round_trip: Duration,
+    variation: Duration,
+    timeout: Duration,
+    next_tick: Instant,
     transmit: VecDeque<Bytes>,
+    pub(crate) paused: bool,
     /// Between HandshakeComplete and this nothing is acknowledged.
     ready_at: Option<Instant>,
     start_up: Duration,
+    started: Instant,
     pub(crate) early_bytes: usize,
-    stream_bytes: Vec<u8>,
-    open: Vec<u32>,
+    /// The destination does not read: what comes meanwhile waits unread, acknowledgements and all.
+    held_up_until: Option<Instant>,
+    inbox: VecDeque<Bytes>,
+    pub(crate) server: Server,
+    /// Between two messages with stream bytes.
+    pace: Duration,
+    next_packet: Instant,
 }
 
 impl Agent {
-    pub(crate) fn new(now: Instant, chance: &mut Chance) -> Self {
+    pub(crate) fn new(now: Instant, server: Server, chance: &mut Chance) -> Self {
         let mut agent = Self {
             expected: 0,
             ahead: BTreeMap::new(),
             sent: 0,
             unacked: BTreeMap::new(),
-            oldest_sent_at: now,
+            round_trip: Duration::from_millis(100),
+            variation: Duration::ZERO,
+            timeout: Duration::from_millis(200),
+            next_tick: now + TICK,
             transmit: VecDeque::new(),
+            paused: false,
             ready_at: None,
             start_up: Duration::from_millis([0, 40, 700][chance.below(3)]),
+            started: now,
             early_bytes: 0,
-            stream_bytes: Vec::new(),
-            open: Vec::new(),
+            held_up_until: None,
+            inbox: VecDeque::new(),
+            server,
+            pace: Duration::from_millis([0, 1][chance.below(2)]),
+            next_packet: now,
         };
-        agent.send(PayloadType::HandshakeRequest, Bytes::from_static(REQUEST.as_bytes()));
+        agent.send(PayloadType::HandshakeRequest, Bytes::from_static(REQUEST.as_bytes()), now);
         agent
     }
 
     pub(crate) fn handle_frame(&mut self, message: Bytes, now: Instant) {
-        let frame = Frame::decode(message).expect("the client writes right frames");
-        assert!(!frame.payload.is_empty(), "the SSM agent cannot read an empty payload");
-        if frame.message_type == MessageType::Acknowledge {
-            self.handle_acknowledgement(&frame, now);
-        } else {
-            assert_eq!(frame.message_type, MessageType::InputStreamData, "clients send nothing else");
-            self.handle_data(frame, now);
-        }
+        self.inbox.push_back(message);
+        self.read_inbox(now);
     }
 
-    fn handle_acknowledgement(&mut self, frame: &Frame, now: Instant) {
-        let sequence = Acknowledgement::from_json(&frame.payload).expect("JSON").sequence_number;
-        let oldest = self.unacked.keys().next().copied();
-        self.unacked.remove(&sequence);
-        if oldest == Some(sequence) {
-            self.oldest_sent_at = now;
-        }
+    pub(crate) fn hold_up(&mut self, until: Instant) {
+        self.held_up_until = Some(until);
     }
 
-    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        let message = self.transmit.pop_front()?;
-        self.oldest_sent_at = self.oldest_sent_at.max(now);
-        Some(message)
+    pub(crate) fn reconnected(&mut self) {
+        self.paused = false;
+    }
+
+    pub(crate) fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.transmit.pop_front()
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.unacked.is_empty()).then(|| self.oldest_sent_at + RESEND)
+        let tick = (!self.unacked.is_empty()).then_some(self.next_tick);
+        let packet = (self.server.has_output() && !self.paused).then_some(self.next_packet);
+        [tick, packet, self.held_up_until, self.server.next_timeout()].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|at| at <= now) {
-            self.oldest_sent_at = now;
-            self.transmit.extend(self.unacked.values().next().cloned());
+        if self.held_up_until.is_some_and(|until| until <= now) {
+            self.held_up_until = None;
+        }
+        self.read_inbox(now);
+        self.server.handle_timeout(now);
+        self.pump(now);
+        if self.next_tick <= now {
+            self.next_tick = now + TICK;
+            self.resend_oldest(now);
+        }
+    }
+
+    fn read_inbox(&mut self, now: Instant) {
+        while self.held_up_until.is_none()
+            && let Some(message) = self.inbox.pop_front()
+        {
+            self.read(message, now);
+        }
+    }
+
+    fn read(&mut self, message: Bytes, now: Instant) {
+        let frame = Frame::decode(message).expect("the client writes right frames");
+        assert!(!frame.payload.is_empty() && frame.payload.len() <= LONGEST_PAYLOAD, "{} bytes", frame.payload.len());
+        match frame.message_type {
+            MessageType::Acknowledge => self.acknowledged(&frame, now),
+            MessageType::InputStreamData => self.handle_data(frame, now),
+            MessageType::AgentSessionState
+            | MessageType::ChannelClosed
+            | MessageType::OutputStreamData
+            | MessageType::Other(_)
+            | MessageType::PausePublication
+            | MessageType::StartPublication => panic!("clients do not send {}", frame.message_type),
+        }
+        self.paused = false;
+    }
+
+    fn acknowledged(&mut self, frame: &Frame, now: Instant) {
+        let sequence = Acknowledgement::from_json(&frame.payload).expect("JSON").sequence_number;
+        let Some((_, sent_at)) = self.unacked.remove(&sequence) else { return };
+        let sample = now - sent_at;
+        self.variation = self.variation * 3 / 4 + self.round_trip.abs_diff(sample) / 4;
+        self.round_trip = self.round_trip * 7 / 8 + sample / 8;
+        let timeout = self.round_trip + Duration::from_millis(10).max(self.variation * 4);
+        self.timeout = timeout.min(LONGEST_TIMEOUT);
+    }
+
+    fn resend_oldest(&mut self, now: Instant) {
+        if self.paused {
+            return;
+        }
+        if let Some((message, sent_at)) = self.unacked.values_mut().next()
+            && now - *sent_at > self.timeout
+        {
+            *sent_at = now;
+            self.transmit.push_back(message.clone());
         }
     }
 
@@ -102,68 +168,60 @@ impl Agent {
         if frame.sequence_number < self.expected {
             return;
         }
-        self.process(frame, now);
+        self.process(&frame, now);
         while let Some(next) = self.ahead.remove(&self.expected) {
-            self.process(next, now);
+            self.process(&next, now);
         }
     }
 
-    fn process(&mut self, frame: Frame, now: Instant) {
+    fn process(&mut self, frame: &Frame, now: Instant) {
         self.expected += 1;
         match (frame.payload_type, self.ready_at) {
             (Some(PayloadType::HandshakeResponse), None) => {
                 let response = HandshakeResponse::from_json(&frame.payload).expect("JSON");
                 assert!(response.processed_client_actions.iter().all(|action| action.action_status == 1));
                 self.ready_at = Some(now + self.start_up);
-                self.send(PayloadType::HandshakeComplete, Bytes::from_static(COMPLETE.as_bytes()));
+                self.send(PayloadType::HandshakeComplete, Bytes::from_static(COMPLETE.as_bytes()), now);
             }
             (Some(PayloadType::Output), Some(_)) => {
-                self.stream_bytes.extend_from_slice(&frame.payload);
-                self.echo();
+                for _ in 0..self.server.receive(&frame.payload, now) {
+                    self.send(PayloadType::Flag, Flag::ConnectToPortError.encode(), now);
+                }
+                self.pump(now);
             }
             (Some(PayloadType::Output), None) => self.early_bytes += frame.payload.len(),
             (other, _) => panic!("the client sent payload type {other:?}"),
         }
     }
 
-    /// smux by hand: SYN opens, PSH is echoed, FIN closes, as a server does that closes when it was told to.
-    fn echo(&mut self) {
-        let mut answer = Vec::new();
-        while self.stream_bytes.len() >= 8 {
-            let length = usize::from(u16::from_le_bytes([self.stream_bytes[2], self.stream_bytes[3]]));
-            if self.stream_bytes.len() < 8 + length {
-                break;
-            }
-            let frame: Vec<u8> = self.stream_bytes.drain(..8 + length).collect();
-            let id = u32::from_le_bytes([frame[4], frame[5], frame[6], frame[7]]);
-            assert_eq!(frame[0], 1, "smux version");
-            match frame[1] {
-                0 => self.open.push(id),
-                1 => self.open.retain(|open| *open != id),
-                2 if self.open.contains(&id) => answer.extend(frame),
-                2 => {}
-                other => panic!("smux command {other}"),
-            }
+    /// Carries what the server says, in messages of 1 KiB.
+    fn pump(&mut self, now: Instant) {
+        for _ in 0..self.server.take_refusals() {
+            self.send(PayloadType::Flag, Flag::ConnectToPortError.encode(), now);
         }
-        for part in answer.chunks(1024) {
-            self.send(PayloadType::Output, Bytes::copy_from_slice(part));
+        while !self.paused && self.next_packet <= now {
+            let Some(packet) = self.server.take_output(1024) else { return };
+            self.send(PayloadType::Output, packet, now);
+            self.next_packet = now + self.pace;
         }
     }
 
-    fn send(&mut self, payload_type: PayloadType, payload: Bytes) {
+    fn send(&mut self, payload_type: PayloadType, payload: Bytes, now: Instant) {
         let flags = if self.sent == 0 { FLAG_SYN } else { 0 };
         let frame = Frame {
             message_type: MessageType::OutputStreamData,
             sequence_number: self.sent,
             flags,
             message_id: [1; 16],
-            created_at_ms: 1,
+            created_at_ms: 1 + u64::try_from((now - self.started).as_millis()).expect("hours at most"),
             payload_type: Some(payload_type),
             payload,
         };
         let message = frame.encode();
-        self.unacked.insert(self.sent, message.clone());
-        self.transmit.push_back(message);
+        self.unacked.insert(self.sent, (message.clone(), now));
+        if !self.paused {
+            self.transmit.push_back(message);
+        }
         self.sent += 1;
     }
 
@@ -187,7 +245,7 @@ impl Agent {
     }
 }
 
-/// As the service sends them: one blank for a payload, since an empty one cannot be read.
+/// As the service sends them: one blank for a payload, since nobody writes an empty one.
 pub(crate) fn service_message(message_type: MessageType) -> Bytes {
     Frame {
         message_type,

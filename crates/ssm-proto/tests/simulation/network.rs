@@ -26,23 +26,38 @@ impl Chance {
         usize::try_from(self.up_to(limit - 1)).expect("small numbers only")
     }
 
+    pub(crate) fn one_in(&mut self, limit: u64) -> bool {
+        self.below(limit) == 0
+    }
+
+    pub(crate) fn ms(&mut self, limit: u64) -> Duration {
+        Duration::from_millis(self.up_to(limit))
+    }
+
     fn per_mille(&mut self, share: u64) -> bool {
         self.up_to(999) < share
     }
 }
 
-/// What this run's network does.
-#[derive(Clone, Copy)]
+/// What can go wrong in one run.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
     delay: Duration,
     jitter_us: u64,
     loss_per_mille: u64,
     doubling_per_mille: u64,
-    pub(crate) cuts: bool,
-    /// The service tells the client to pause, and half the time forgets to tell it to go on.
+    /// Of the client's acknowledgements alone.
+    lost_receipts_per_mille: u64,
+    /// The client's websocket breaks now and then.
+    pub(crate) client_cuts: bool,
+    /// The SSM agent's websocket breaks now and then.
+    pub(crate) agent_cuts: bool,
+    /// While one end is away the service keeps what is for it.
+    pub(crate) service_keeps: bool,
+    /// The service pauses one end while the other is away, and at odd moments.
     pub(crate) pauses: bool,
-    /// The machine sleeps for a minute and a half.
-    pub(crate) sleeps: bool,
+    /// How long the client's machine sleeps, if it does.
+    pub(crate) sleep: Option<Duration>,
 }
 
 impl Weather {
@@ -52,51 +67,57 @@ impl Weather {
             jitter_us: [0, 0, 500, 30_000][chance.below(4)],
             loss_per_mille: [0, 0, 5, 50][chance.below(4)],
             doubling_per_mille: [0, 20][chance.below(2)],
-            cuts: chance.below(2) == 1,
-            pauses: chance.below(3) == 1,
-            sleeps: chance.below(4) == 1,
+            lost_receipts_per_mille: [0, 0, 10, 300][chance.below(4)],
+            client_cuts: chance.one_in(2),
+            agent_cuts: chance.one_in(3),
+            service_keeps: chance.one_in(2),
+            pauses: chance.one_in(3),
+            sleep: [None, None, Some(Duration::from_secs(90)), Some(Duration::from_secs(1200))][chance.below(4)],
+        }
+    }
+
+    /// Nothing but a delay.
+    pub(crate) fn clear(delay: Duration) -> Self {
+        Self {
+            delay,
+            jitter_us: 0,
+            loss_per_mille: 0,
+            doubling_per_mille: 0,
+            lost_receipts_per_mille: 0,
+            client_cuts: false,
+            agent_cuts: false,
+            service_keeps: true,
+            pauses: false,
+            sleep: None,
         }
     }
 }
 
-pub(crate) struct Network {
-    pub(crate) weather: Weather,
-    pub(crate) to_agent: Way,
-    pub(crate) to_client: Way,
-}
-
-impl Network {
-    pub(crate) fn new(weather: Weather) -> Self {
-        Self { weather, to_agent: Way::new(weather), to_client: Way::new(weather) }
-    }
-
-    pub(crate) fn lose_everything(&mut self) {
-        self.to_agent.on_the_way.clear();
-        self.to_client.on_the_way.clear();
-    }
-
-    pub(crate) fn next_arrival(&self) -> Option<Instant> {
-        let first = |way: &Way| way.on_the_way.first_key_value().map(|((at, _), _)| *at);
-        [first(&self.to_agent), first(&self.to_client)].into_iter().flatten().min()
-    }
-}
-
+/// One direction.
 pub(crate) struct Way {
     weather: Weather,
     on_the_way: BTreeMap<(Instant, u64), Bytes>,
     sent: u64,
+    /// Bytes a second through its narrowest place, and when that is free again.
+    bottleneck: Option<(u32, Instant)>,
 }
 
 impl Way {
-    fn new(weather: Weather) -> Self {
-        Self { weather, on_the_way: BTreeMap::new(), sent: 0 }
+    pub(crate) fn new(weather: Weather) -> Self {
+        Self { weather, on_the_way: BTreeMap::new(), sent: 0, bottleneck: None }
+    }
+
+    pub(crate) fn narrow(weather: Weather, bytes_per_second: u32, now: Instant) -> Self {
+        Self { bottleneck: Some((bytes_per_second, now)), ..Self::new(weather) }
     }
 
     pub(crate) fn send(&mut self, message: Bytes, now: Instant, chance: &mut Chance) {
         if chance.per_mille(self.weather.doubling_per_mille) {
             self.put(message.clone(), now, chance);
         }
-        if !chance.per_mille(self.weather.loss_per_mille) {
+        let is_receipt = message.get(4..15) == Some(&b"acknowledge"[..]);
+        let receipt_lost = is_receipt && chance.per_mille(self.weather.lost_receipts_per_mille);
+        if !chance.per_mille(self.weather.loss_per_mille) && !receipt_lost {
             self.put(message, now, chance);
         }
     }
@@ -106,9 +127,23 @@ impl Way {
         if first.key().0 <= now { Some(first.remove()) } else { None }
     }
 
+    pub(crate) fn next_arrival(&self) -> Option<Instant> {
+        self.on_the_way.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(crate) fn lose_everything(&mut self) {
+        self.on_the_way.clear();
+    }
+
     fn put(&mut self, message: Bytes, now: Instant, chance: &mut Chance) {
+        let mut leaves_at = now;
+        if let Some((bytes_per_second, free_at)) = &mut self.bottleneck {
+            let length = u32::try_from(message.len()).expect("messages are small");
+            *free_at = now.max(*free_at) + Duration::from_secs(1) * length / *bytes_per_second;
+            leaves_at = *free_at;
+        }
         let jitter = Duration::from_micros(chance.up_to(self.weather.jitter_us));
-        self.on_the_way.insert((now + self.weather.delay + jitter, self.sent), message);
+        self.on_the_way.insert((leaves_at + self.weather.delay + jitter, self.sent), message);
         self.sent += 1;
     }
 }
