@@ -5,6 +5,7 @@
 //! are arguments, so that every run can be repeated from its seed on virtual time.
 
 mod channel;
+mod config;
 pub mod frame;
 mod handshake;
 mod ids;
@@ -14,6 +15,7 @@ mod outgoing;
 mod round_trip;
 mod window;
 
-pub use channel::{Channel, Config, Event};
+pub use channel::{Channel, Event};
+pub use config::Config;
 pub use handshake::{AgentVersion, Refusal};
 pub use mux::{Read, StreamEnded, StreamId};

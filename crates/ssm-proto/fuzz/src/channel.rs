@@ -10,8 +10,8 @@ use ssm_proto::{
 
 use super::{REQUEST, feed, ready, start_of_time};
 
-const RECEIVE_LIMIT: usize = 64 * 1024;
-const SEND_LIMIT: usize = 16 * 1024;
+const RECEIVE_LIMIT: usize = 16 * 1024;
+const SEND_LIMIT: usize = 2 * 1024;
 const STREAMS: usize = 8;
 const MEMORY: usize = (2 + 16) * 1024 * 1024 + RECEIVE_LIMIT + STREAMS * (SEND_LIMIT + 64) + 4096;
 
@@ -32,6 +32,8 @@ struct Run<'a> {
     streams: Vec<StreamId>,
     /// Data messages by their number.
     sent: Vec<Bytes>,
+    /// Those before this number were acknowledged.
+    acknowledged: usize,
     /// The next number of the SSM agent.
     next: i64,
     over: bool,
@@ -46,7 +48,7 @@ impl<'a> Run<'a> {
             0 => (ready(config, now), 2),
             _ => (Channel::new(config, [1; 32], now, 1), 0),
         };
-        Self { orders, now, client, streams: Vec::new(), sent: Vec::new(), next, over: false }
+        Self { orders, now, client, streams: Vec::new(), sent: Vec::new(), acknowledged: 0, next, over: false }
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -91,7 +93,7 @@ impl<'a> Run<'a> {
     /// A frame of the multiplexed stream for a stream that exists, or nearly.
     fn multiplexed(&mut self) {
         let (command, stream, length) = (self.small(), self.small(), self.small());
-        let length = if command.is_multiple_of(2) { usize::from(length) * 64 } else { 0 };
+        let length = if command.is_multiple_of(2) { usize::from(length) * 16 } else { 0 };
         let command = [2, 1, 2, 3][usize::from(command) % 4];
         let id = u32::from(stream % 20);
         let header = [&[1, command][..], &u16::try_from(length).expect("small").to_le_bytes(), &id.to_le_bytes()];
@@ -113,7 +115,8 @@ impl<'a> Run<'a> {
     }
 
     fn acknowledge_all(&mut self) {
-        for sequence in 0..self.sent.len() {
+        let from = std::mem::replace(&mut self.acknowledged, self.sent.len());
+        for sequence in from..self.sent.len() {
             self.service(MessageType::Acknowledge, format!(r#"{{"AcknowledgedMessageSequenceNumber":{sequence}}}"#));
         }
     }
@@ -135,7 +138,7 @@ impl<'a> Run<'a> {
     }
 
     fn write(&mut self) {
-        let length = usize::from(self.small()) * 128;
+        let length = usize::from(self.small()) * 16;
         let Some(stream) = self.stream() else { return };
         if let Ok(taken) = self.client.write(stream, &vec![9; length]) {
             assert!(taken <= length.min(SEND_LIMIT));

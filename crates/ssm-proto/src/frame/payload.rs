@@ -188,7 +188,7 @@ pub struct ChannelClosed {
     /// UUID text.
     #[serde(rename = "MessageId", default, deserialize_with = "or_default")]
     pub message_id: String,
-    /// Text, as `2026-11-22T10:00:00.000Z`.
+    /// Milliseconds since the Unix epoch, as text.
     #[serde(rename = "CreatedDate", default, deserialize_with = "or_default")]
     pub created_date: String,
     /// Whom it is for.

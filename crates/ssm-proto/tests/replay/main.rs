@@ -1,5 +1,7 @@
 //! The SSM agent's side of recorded sessions, played to the client.
 
+mod bounds;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use ssm_proto::{
 
 #[test]
 fn two_recorded_connections_are_read_to_their_last_byte() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     let (first, second) = (replay.open(), replay.open());
     replay.play();
     assert_eq!(replay.read(first).len(), 5 + 1500 + 5120);
@@ -21,7 +23,7 @@ fn two_recorded_connections_are_read_to_their_last_byte() {
 
 #[test]
 fn a_recorded_refusal_names_the_stream() {
-    let mut replay = Replay::new(include_str!("transcripts/refused-port.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/refused-port.jsonl"));
     let stream = replay.open();
     replay.play();
     assert!(replay.events.contains(&Event::ConnectRefused(stream)), "{:?}", replay.events);
@@ -30,7 +32,7 @@ fn a_recorded_refusal_names_the_stream() {
 
 #[test]
 fn a_recorded_resume_goes_on_where_it_was_cut() {
-    let mut replay = Replay::new(include_str!("transcripts/client-cut-and-resume.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/client-cut-and-resume.jsonl"));
     let stream = replay.open();
     replay.play();
     let echoed = replay.read(stream);
@@ -40,7 +42,7 @@ fn a_recorded_resume_goes_on_where_it_was_cut() {
 
 #[test]
 fn a_lone_line_feed_is_sent_as_it_is() {
-    let mut replay = Replay::new(include_str!("transcripts/lone-line-feed.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/lone-line-feed.jsonl"));
     let stream = replay.open();
     replay.play();
     let mut write = vec![b'x'; 1017];
@@ -54,7 +56,7 @@ fn a_lone_line_feed_is_sent_as_it_is() {
 
 #[test]
 fn every_recorded_message_is_acknowledged_also_when_it_comes_again() {
-    let transcript = include_str!("transcripts/two-connections.jsonl");
+    let transcript = include_str!("../transcripts/two-connections.jsonl");
     let mut replay = Replay::new(transcript);
     replay.play();
     let data: Vec<i64> = replay.data_sequences();
@@ -72,7 +74,7 @@ fn every_recorded_message_is_acknowledged_also_when_it_comes_again() {
 
 #[test]
 fn nothing_but_the_handshake_is_sent_before_it_is_complete() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     let stream = replay.open();
     replay.client.write(stream, b"hello").expect("writing does not wait");
     replay.play_until(PayloadType::HandshakeRequest);
@@ -85,7 +87,7 @@ fn nothing_but_the_handshake_is_sent_before_it_is_complete() {
 
 #[test]
 fn the_first_stream_bytes_are_sent_again_fast_until_they_are_acknowledged() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     replay.open();
     replay.play_until(PayloadType::HandshakeComplete);
     replay.sent.clear();
@@ -105,7 +107,7 @@ fn the_first_stream_bytes_are_sent_again_fast_until_they_are_acknowledged() {
 
 #[test]
 fn the_first_stream_bytes_stay_fast_when_what_follows_them_is_acknowledged_early() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     let stream = replay.open();
     replay.play_until(PayloadType::HandshakeComplete);
     let start = replay.now;
@@ -127,7 +129,7 @@ fn the_first_stream_bytes_stay_fast_when_what_follows_them_is_acknowledged_early
 
 #[test]
 fn little_follows_the_first_stream_bytes_until_they_are_acknowledged() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     let stream = replay.open();
     replay.play_until(PayloadType::HandshakeComplete);
     replay.client.write(stream, &[7; 200_000]).expect("there is room");
@@ -144,7 +146,7 @@ fn little_follows_the_first_stream_bytes_until_they_are_acknowledged() {
 
 #[test]
 fn pausing_holds_everything_back_and_loses_nothing() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     let stream = replay.open();
     replay.play_until(PayloadType::HandshakeComplete);
     replay.sent.clear();
@@ -160,7 +162,7 @@ fn pausing_holds_everything_back_and_loses_nothing() {
 
 #[test]
 fn a_pause_whose_end_was_lost_is_probed() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     replay.play_until(PayloadType::HandshakeComplete);
     replay.sent.clear();
     replay.feed(&service_message(MessageType::PausePublication));
@@ -174,7 +176,7 @@ fn a_pause_whose_end_was_lost_is_probed() {
 
 #[test]
 fn a_closed_channel_tells_why_and_finishes_its_streams() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     let stream = replay.open();
     replay.play_until(PayloadType::HandshakeComplete);
     let mut closed = service_message(MessageType::ChannelClosed);
@@ -188,7 +190,7 @@ fn a_closed_channel_tells_why_and_finishes_its_streams() {
 
 #[test]
 fn terminating_sends_the_flag_and_waits_for_its_acknowledgement() {
-    let mut replay = Replay::new(include_str!("transcripts/two-connections.jsonl"));
+    let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     replay.play_until(PayloadType::HandshakeComplete);
     replay.sent.clear();
     replay.client.terminate();
@@ -231,9 +233,13 @@ struct Replay {
 
 impl Replay {
     fn new(transcript: &str) -> Self {
+        Self::with(Config::default(), transcript)
+    }
+
+    fn with(config: Config, transcript: &str) -> Self {
         let now = start_of_time();
         Self {
-            client: Channel::new(Config::default(), [7; 32], now, 1_700_000_000_000),
+            client: Channel::new(config, [7; 32], now, 1_700_000_000_000),
             now,
             agent_frames: transcript.lines().filter_map(agent_frame).collect(),
             events: Vec::new(),
