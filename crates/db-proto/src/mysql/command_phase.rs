@@ -15,6 +15,7 @@ use self::answers::Answer;
 pub use self::answers::ServerFault;
 use super::capabilities::Capabilities;
 use super::kill::{self, COM_PROCESS_KILL, COM_QUERY};
+use super::ok_packet::ok_status;
 use super::packet::{FULL, HEADER, Malformed, header, put_packet};
 use super::status;
 
@@ -97,6 +98,11 @@ impl CommandPhase {
         self.expected.is_empty() && self.passing == 0 && !self.continued && self.walk.is_between_packets()
     }
 
+    /// Whether what the client sends next is a file that the server asked for.
+    pub fn is_sending_file(&self) -> bool {
+        self.sending_file
+    }
+
     /// What the session is doing.
     pub fn activity(&self) -> Activity {
         match self.in_transaction {
@@ -168,9 +174,9 @@ impl CommandPhase {
         Ok(())
     }
 
-    /// A command of the gateway's own was answered with a packet of this status.
-    pub fn note_status(&mut self, status: u16) {
-        self.in_transaction = status & status::IN_TRANSACTION != 0;
+    /// The session was reset by a command that did not pass through here, and answered with this OK packet.
+    pub fn note_reset(&mut self, ok: &[u8]) {
+        self.in_transaction = ok_status(ok).is_some_and(|status| status & status::IN_TRANSACTION != 0);
     }
 
     fn count(&mut self, number: u8) {

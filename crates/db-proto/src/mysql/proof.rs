@@ -79,7 +79,8 @@ pub struct Verifier {
     native: [u8; 20],
     /// SHA-256 twice.
     caching_sha2: [u8; 32],
-    ed25519: VerifyingKey,
+    /// SHA-512, from which the key comes; made into one only when it is asked for, since that takes long.
+    ed25519: [u8; 64],
 }
 
 impl Verifier {
@@ -88,7 +89,7 @@ impl Verifier {
         Self {
             native: Sha1::digest(Sha1::digest(password)).into(),
             caching_sha2: sha256(&[&sha256(&[password])]),
-            ed25519: VerifyingKey::from(&signing_key(password)),
+            ed25519: sha512(password),
         }
     }
 
@@ -101,8 +102,8 @@ impl Verifier {
                 sha256(&[&sha256(&[&password])]).ct_eq(&self.caching_sha2).into()
             }
             AuthPlugin::Ed25519 => {
-                let signature = Signature::from_slice(proof);
-                signature.is_ok_and(|signature| self.ed25519.verify_strict(challenge, &signature).is_ok())
+                let key = VerifyingKey::from(&ExpandedSecretKey::from_bytes(&self.ed25519));
+                Signature::from_slice(proof).is_ok_and(|signature| key.verify_strict(challenge, &signature).is_ok())
             }
             AuthPlugin::NativePassword => self.accepts_native(challenge, proof),
         }
@@ -142,14 +143,14 @@ fn caching_sha2(password: &[u8], challenge: &[u8]) -> Vec<u8> {
 }
 
 fn ed25519(password: &[u8], challenge: &[u8]) -> Vec<u8> {
-    let key = signing_key(password);
+    let key = ExpandedSecretKey::from_bytes(&sha512(password));
     raw_sign::<ed25519_dalek::Sha512>(&key, challenge, &VerifyingKey::from(&key)).to_bytes().to_vec()
 }
 
 /// MariaDB hashes the password itself where Ed25519 hashes a seed of 32 bytes (`libmariadb`, `plugins/auth/ed25519.c`).
-fn signing_key(password: &[u8]) -> ExpandedSecretKey {
+fn sha512(password: &[u8]) -> [u8; 64] {
     use ed25519_dalek::Digest;
-    ExpandedSecretKey::from_bytes(&ed25519_dalek::Sha512::digest(password).into())
+    ed25519_dalek::Sha512::digest(password).into()
 }
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
