@@ -24,6 +24,9 @@ use crate::{
 
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const PROBE: Duration = Duration::from_secs(2);
+/// The SSM agent acknowledges and throws away stream bytes that reach it before it has noted the end of the handshake, which
+/// it does after it has told us (`PerformHandshake` in `datachannel.go`). Where the round trip is shorter, we wait.
+const SETTLE: Duration = Duration::from_millis(5);
 /// A message that took so much longer than others was lost and sent again.
 const REPAIRED: u64 = 2000;
 
@@ -75,6 +78,8 @@ pub struct Channel {
     /// One message may go out although paused.
     probe_wanted: bool,
     keepalive_at: Option<Instant>,
+    /// The first stream bytes wait for this.
+    settled_at: Option<Instant>,
     /// Our clock less the SSM agent's, in milliseconds, with the time the quickest message took.
     clocks_apart: Option<i128>,
     events: VecDeque<Event>,
@@ -106,6 +111,7 @@ impl Channel {
             paused_since: None,
             probe_wanted: false,
             keepalive_at: None,
+            settled_at: None,
             clocks_apart: None,
             events: VecDeque::new(),
             config,
@@ -171,7 +177,10 @@ impl Channel {
             message.extend_from_slice(&payload);
             return Some(self.send(payload_type, message, now));
         }
-        if !matches!(self.phase, Phase::Ready) || !self.mux.has_bytes_to_send() || !self.outgoing.has_room() {
+        if !self.has_stream_bytes_to_send() || !self.outgoing.has_room() {
+            return None;
+        }
+        if self.settled_at.is_some_and(|at| now < at) {
             return None;
         }
         let mut message = empty_message(self.config.payload_size);
@@ -194,6 +203,7 @@ impl Channel {
             (probe, "probe"),
             (self.mux.next_timeout(), "linger"),
             (self.keepalive_at, "keepalive"),
+            (self.settled_at.filter(|_| self.has_stream_bytes_to_send()), "settle"),
         ]
         .into_iter()
         .filter_map(|(at, reason)| Some((at?, reason)))
@@ -210,6 +220,9 @@ impl Channel {
                 return self.end(Event::Failed(Refusal::TimedOut { seconds }));
             }
             *deadline = now + self.config.handshake_timeout;
+        }
+        if self.settled_at.is_some_and(|at| at <= now) {
+            self.settled_at = None;
         }
         match self.paused_since {
             None => self.outgoing.handle_timeout(now),
@@ -313,6 +326,10 @@ impl Channel {
         }
     }
 
+    fn has_stream_bytes_to_send(&self) -> bool {
+        matches!(self.phase, Phase::Ready) && self.mux.has_bytes_to_send()
+    }
+
     fn has_something_to_send(&self) -> bool {
         !self.outgoing.is_empty() || !self.orders.is_empty() || self.mux.has_bytes_to_send()
     }
@@ -385,6 +402,8 @@ impl Channel {
         let customer_message =
             HandshakeComplete::from_json(payload).map(|complete| complete.customer_message).unwrap_or_default();
         self.phase = Phase::Ready;
+        let settles = SETTLE.saturating_sub(self.outgoing.round_trip());
+        self.settled_at = (!settles.is_zero()).then(|| now + settles);
         let keepalive = handshake::needs_keepalive(agent_version, &self.config.client_version);
         self.keepalive_at = keepalive.then(|| now + KEEPALIVE);
         self.events.push_back(Event::Ready { agent_version, customer_message });

@@ -7,7 +7,7 @@ const LONGEST_PAYLOAD: usize = 1536;
 /// A frame of the multiplexed stream needs its header and one byte.
 const SHORTEST_PAYLOAD: usize = 9;
 
-/// How a [`Channel`] behaves. Memory is bounded by 2 MiB unacknowledged, 16 MiB out of order, `receive_limit` unread, and
+/// How a [`crate::Channel`] behaves. Memory is bounded by 2 MiB unacknowledged, 16 MiB out of order, `receive_limit` unread, and
 /// `send_limit` for each stream, and one message beyond each: see [`crate::Channel::buffered_bytes`].
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -77,11 +77,15 @@ fn nothing_but_the_handshake_is_sent_before_it_is_complete() {
     let mut replay = Replay::new(include_str!("../transcripts/two-connections.jsonl"));
     let stream = replay.open();
     replay.client.write(stream, b"hello").expect("writing does not wait");
-    replay.play_until(PayloadType::HandshakeRequest);
+    replay.play_up_to(PayloadType::HandshakeRequest);
     let types: Vec<_> = replay.sent.iter().map(|frame| frame.payload_type).collect();
     assert_eq!(types, [Some(PayloadType::HandshakeResponse)]);
 
-    replay.play_until(PayloadType::HandshakeComplete);
+    replay.play_up_to(PayloadType::HandshakeComplete);
+    let types: Vec<_> = replay.sent.iter().map(|frame| frame.payload_type).collect();
+    assert_eq!(types, [Some(PayloadType::HandshakeResponse)], "the SSM agent has yet to note that it is complete");
+
+    replay.settle();
     assert_eq!(replay.sent.last().map(|frame| frame.payload_type), Some(Some(PayloadType::Output)));
 }
 
@@ -256,14 +260,27 @@ impl Replay {
         for frame in self.agent_frames.clone() {
             self.feed(&frame);
         }
+        self.settle();
     }
 
     fn play_until(&mut self, payload_type: PayloadType) {
+        self.play_up_to(payload_type);
+        self.settle();
+    }
+
+    fn play_up_to(&mut self, payload_type: PayloadType) {
         let frames = self.agent_frames.clone();
         let last = frames.iter().position(|frame| frame.payload_type == Some(payload_type)).expect("it is recorded");
         for frame in &frames[..=last] {
             self.feed(frame);
         }
+    }
+
+    /// As long as the SSM agent takes to note that the handshake is complete.
+    fn settle(&mut self) {
+        self.now += Duration::from_millis(5);
+        self.client.handle_timeout(self.now);
+        self.carry();
     }
 
     fn feed(&mut self, frame: &Frame) {

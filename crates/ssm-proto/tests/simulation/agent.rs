@@ -31,6 +31,9 @@ pub(crate) struct Agent {
     next_tick: Instant,
     transmit: VecDeque<Bytes>,
     pub(crate) paused: bool,
+    /// It notes the end of the handshake some time after it has told the client.
+    notes: Duration,
+    complete_at: Option<Instant>,
     /// Between HandshakeComplete and this nothing is acknowledged.
     ready_at: Option<Instant>,
     start_up: Duration,
@@ -58,6 +61,8 @@ impl Agent {
             next_tick: now + TICK,
             transmit: VecDeque::new(),
             paused: false,
+            notes: Duration::from_micros([0, 50, 4000][chance.below(3)]),
+            complete_at: None,
             ready_at: None,
             start_up: Duration::from_millis([0, 40, 700][chance.below(3)]),
             started: now,
@@ -155,8 +160,9 @@ impl Agent {
     }
 
     fn handle_data(&mut self, frame: Frame, now: Instant) {
+        let thrown_away = self.complete_at.is_none_or(|at| now < at);
         // Until its port is ready the agent leaves the next message alone, yet keeps and acknowledges those after it.
-        let port_starts = self.ready_at.is_some_and(|at| now < at);
+        let port_starts = !thrown_away && self.ready_at.is_some_and(|at| now < at);
         if port_starts && frame.sequence_number == self.expected {
             return;
         }
@@ -180,16 +186,17 @@ impl Agent {
             (Some(PayloadType::HandshakeResponse), None) => {
                 let response = HandshakeResponse::from_json(&frame.payload).expect("JSON");
                 assert!(response.processed_client_actions.iter().all(|action| action.action_status == 1));
-                self.ready_at = Some(now + self.start_up);
+                self.complete_at = Some(now + self.notes);
+                self.ready_at = Some(now + self.notes + self.start_up);
                 self.send(PayloadType::HandshakeComplete, Bytes::from_static(COMPLETE.as_bytes()), now);
             }
-            (Some(PayloadType::Output), Some(_)) => {
+            (Some(PayloadType::Output), Some(_)) if self.complete_at.is_some_and(|at| at <= now) => {
                 for _ in 0..self.server.receive(&frame.payload, now) {
                     self.send(PayloadType::Flag, Flag::ConnectToPortError.encode(), now);
                 }
                 self.pump(now);
             }
-            (Some(PayloadType::Output), None) => self.early_bytes += frame.payload.len(),
+            (Some(PayloadType::Output), _) => self.early_bytes += frame.payload.len(),
             (other, _) => panic!("the client sent payload type {other:?}"),
         }
     }

@@ -20,7 +20,7 @@ pub(crate) enum Ask {
 
 impl Ask {
     fn draw(chance: &mut Chance) -> Self {
-        let length = [1, 1017, 5000, 60_000, 300_000][chance.below(5)];
+        let length = [1, 1017, 5000, 40_000, 150_000][chance.below(5)];
         match chance.below(4) {
             0 => Self::Download { length, thinks: Duration::from_millis([0, 10, 3000][chance.below(3)]) },
             1 => Self::Upload { length },
