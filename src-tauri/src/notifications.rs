@@ -77,7 +77,9 @@ fn telling(notice: &Notice) -> Telling {
             let title = format!("{target}: access ends at {}", countdown::clock_time(*expires_at));
             tell_about(title, "Finish or save what you are doing.".to_owned(), vec![disconnect])
         }
-        Notice::GatewayFailed { target, cause } | Notice::GatewayBroken { target, cause } => {
+        Notice::GatewayBroken { target, cause }
+        | Notice::GatewayFailed { target, cause }
+        | Notice::GatewayInterrupted { target, cause } => {
             failed(format!("{target}: {}", cause.message), cause, Action::ShowWindow(Some(target.clone())))
         }
         Notice::RequestApproved { target, role, by, expires_at, .. } => {

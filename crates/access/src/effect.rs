@@ -43,7 +43,7 @@ pub enum Effect {
     /// that Identity is closed, or 10 seconds after its sign-in ended.
     ForgetSecrets,
     /// Open a Gateway. Answered by `GatewayStepped`…, then `GatewayOpened` or `GatewayFailed`; while open by `ConnectionsChanged`,
-    /// `GatewayBroke` and `GatewayHealed`.
+    /// `GatewayBroke`, `GatewayHealed` and `GatewayInterrupted`.
     OpenGateway {
         /// Whose.
         target: TargetId,

@@ -57,6 +57,13 @@ pub enum Event {
         /// Whose.
         target: TargetId,
     },
+    /// Connections of an open Gateway ended or failed; it stays open.
+    GatewayInterrupted {
+        /// Which.
+        target: TargetId,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
     /// A Gateway is open and proven.
     GatewayOpened {
         /// Whose.

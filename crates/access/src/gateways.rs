@@ -15,6 +15,9 @@ const HEALS_WITHIN: Duration = Duration::from_secs(20);
 /// After this long a Gateway counts as closed without an answer.
 const CLOSES_WITHIN: Duration = Duration::from_secs(10);
 
+/// The same trouble of a Gateway is not told again within it.
+const TOLD_FOR: Duration = Duration::from_secs(600);
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Gateway {
     Broken {
@@ -47,6 +50,8 @@ pub(crate) struct Live {
     pub(crate) connections: u32,
     pub(crate) done: Vec<StepTime>,
     pub(crate) connection: ConnectionStrings,
+    /// The code of the interruption told last, and until when it is not told again.
+    interrupted: Option<(String, MonoTime)>,
 }
 
 /// The proof that a Target may be used as a Role at this moment. Only [`Access::permit`] makes one.
@@ -74,7 +79,7 @@ impl Gateway {
             }
             Self::Closed { cause } => model::Gateway::Closed { cause },
             Self::Closing { .. } => model::Gateway::Closing,
-            Self::Open(Live { role, opened_at, connections, done, connection }) => {
+            Self::Open(Live { role, opened_at, connections, done, connection, .. }) => {
                 model::Gateway::Open { role, opened_at, connections, done, connection }
             }
             Self::Opening { role, step, done, .. } => model::Gateway::Opening { role, step, done },
@@ -207,7 +212,14 @@ impl Access {
                 let milliseconds = u32::try_from((now - *began_at).as_millis()).unwrap_or(u32::MAX);
                 done.push(StepTime { step: *step, milliseconds });
             }
-            *gateway = Gateway::Open(Live { role: *role, opened_at, connections: 0, done, connection });
+            *gateway = Gateway::Open(Live {
+                role: *role,
+                opened_at,
+                connections: 0,
+                done,
+                connection,
+                interrupted: None,
+            });
         }
     }
 
@@ -233,6 +245,17 @@ impl Access {
             && let Gateway::Broken { live, .. } = gateway
         {
             *gateway = Gateway::Open(live.clone());
+        }
+    }
+
+    pub(crate) fn gateway_interrupted(&mut self, target: TargetId, cause: ErrorView) {
+        let now = self.clock.mono();
+        if let Some(Gateway::Broken { live, .. } | Gateway::Open(live)) = self.gateways.get_mut(&target) {
+            let known = live.interrupted.as_ref().is_some_and(|(code, until)| *code == cause.code && now < *until);
+            if !known {
+                live.interrupted = Some((cause.code.clone(), now + TOLD_FOR));
+                self.outbox.tell(Notice::GatewayInterrupted { target, cause });
+            }
         }
     }
 

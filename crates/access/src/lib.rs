@@ -187,6 +187,7 @@ impl Access {
             | Event::GatewayBroke { target, .. }
             | Event::GatewayFailed { target, .. }
             | Event::GatewayHealed { target }
+            | Event::GatewayInterrupted { target, .. }
             | Event::GatewayOpened { target, .. }
             | Event::GatewayStepped { target, .. } => vec![Errand::Open(target.clone())],
             Event::GatewayClosed { target } => vec![Errand::Close(target.clone()), Errand::Open(target.clone())],
@@ -220,6 +221,7 @@ impl Access {
             Event::GatewayClosed { target } => self.gateway_closed(target),
             Event::GatewayFailed { target, cause } => self.gateway_failed(target, cause),
             Event::GatewayHealed { target } => self.gateway_healed(&target),
+            Event::GatewayInterrupted { target, cause } => self.gateway_interrupted(target, cause),
             Event::GatewayOpened { target, connection } => self.gateway_opened(&target, connection),
             Event::GatewayStepped { target, step, done } => self.gateway_stepped(&target, step, done),
             Event::GrantReleased { request } => self.grant_released(&request),

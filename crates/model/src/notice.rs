@@ -30,6 +30,13 @@ pub enum Notice {
         /// Why, and what to do.
         cause: ErrorView,
     },
+    /// Connections of a Gateway ended or failed. It stays open, and the next connection may do better.
+    GatewayInterrupted {
+        /// Whose.
+        target: TargetId,
+        /// Why, and what to do.
+        cause: ErrorView,
+    },
     /// A tunnel broke and was not healed in 20 seconds.
     GatewayBroken {
         /// Whose.

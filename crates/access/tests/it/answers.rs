@@ -81,13 +81,14 @@ pub(crate) fn answer_to(effect: &Effect, outcome: u8, now: WallTime) -> Option<E
 }
 
 fn gateway_event(target: TargetId, outcome: u8) -> Event {
-    match outcome % 8 {
+    match outcome % 9 {
         0 => Event::GatewayFailed { target, cause: trouble("port-in-use") },
         1 => Event::GatewayStepped { target, step: OpeningStep::OpenTunnel, done: None },
         2 => Event::GatewayBroke { target, cause: trouble("network-changed") },
         3 => Event::GatewayHealed { target },
         4 => Event::ConnectionsChanged { target, connections: 2 },
         5 => Event::GatewayClosed { target },
+        6 => Event::GatewayInterrupted { target, cause: trouble("session-idle") },
         _ => Event::GatewayOpened { target, connection: connection() },
     }
 }

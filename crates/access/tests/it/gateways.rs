@@ -145,6 +145,21 @@ fn a_tunnel_that_does_not_heal_in_twenty_seconds_is_told_once() {
 }
 
 #[test]
+fn an_interruption_is_told_and_not_again_while_it_is_the_same() {
+    let mut world = World::connected("1h");
+    let interrupt = |world: &mut World, code| {
+        world.answer(Event::GatewayInterrupted { target: orders(), cause: trouble(code) });
+        assert!(matches!(world.view().gateway, Gateway::Open { .. }), "it stays open");
+        world.notices().len()
+    };
+    assert_eq!(interrupt(&mut world, "database-unreachable"), 1);
+    assert_eq!(interrupt(&mut world, "database-unreachable"), 0, "a pool that tries again tells nothing new");
+    assert_eq!(interrupt(&mut world, "session-idle"), 1);
+    world.pass(10 * MINUTE);
+    assert_eq!(interrupt(&mut world, "session-idle"), 1, "it happened again");
+}
+
+#[test]
 fn connections_are_counted_while_open() {
     let mut world = World::connected("1h");
     world.answer(Event::ConnectionsChanged { target: orders(), connections: 3 });

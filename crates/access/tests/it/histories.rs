@@ -400,6 +400,7 @@ impl History {
             | Event::GatewayBroke { .. }
             | Event::GatewayClosed { .. }
             | Event::GatewayHealed { .. }
+            | Event::GatewayInterrupted { .. }
             | Event::GatewayOpened { .. }
             | Event::GatewayStepped { .. }
             | Event::ReleaseFailed { .. }
@@ -535,6 +536,7 @@ impl History {
             Notice::EndsSoon { .. }
             | Notice::GatewayBroken { .. }
             | Notice::GatewayFailed { .. }
+            | Notice::GatewayInterrupted { .. }
             | Notice::SessionsLeft { .. }
             | Notice::SignInFailed { .. }
             | Notice::SignInNeeded { .. } => return,

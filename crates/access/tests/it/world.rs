@@ -211,6 +211,7 @@ fn fits(effect: &Effect, event: &Event) -> bool {
                 | Event::GatewayFailed { .. }
                 | Event::GatewayBroke { .. }
                 | Event::GatewayHealed { .. }
+                | Event::GatewayInterrupted { .. }
                 | Event::ConnectionsChanged { .. }
         ),
         Effect::PlaceRequest { .. } => matches!(event, Event::RequestPlaced { .. } | Event::RequestRefused { .. }),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Reporter, asking,
+    interruptions::Interruptions,
     notes::Notes,
     sessions::{self, TargetSessions},
 };
@@ -176,12 +177,17 @@ impl Open {
         let (report, mut connection_events) = mpsc::unbounded_channel();
         let observer = Observer { traffic: Arc::clone(&traffic), events: report };
         let serving = tokio::spawn(gateway::serve(listener, Arc::clone(&route), close.child_token(), observer));
+        let mut interruptions = Interruptions::default();
         let mut pulse = tokio::time::interval(LOOK_AT_CLOCK);
         let (mut skew, mut surroundings) = (reporter.shared.skew.watch(), reporter.shared.surroundings.subscribe());
         loop {
             tokio::select! {
                 () = close.cancelled() => break,
-                Some(event) = tunnel_events.recv() => report_tunnel(reporter, &target, event).await,
+                Some(event) = tunnel_events.recv() => {
+                    interruptions.note(reporter, &target, &event, traffic.open()).await;
+                    report_tunnel(reporter, &target, event).await;
+                }
+                () = interruptions.due() => interruptions.tell_refused(reporter, &target).await,
                 Some(event) = connection_events.recv() => report_connection(reporter, &target, &traffic, event).await,
                 // A token is good only by AWS's clock, which turned out to show another time.
                 Ok(()) = skew.changed() => {

@@ -3,6 +3,7 @@
 mod asking;
 pub(crate) mod doctor;
 mod gateways;
+mod interruptions;
 mod left_sessions;
 mod notes;
 mod requests;
