@@ -1,9 +1,10 @@
 //! Describing databases.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use model::Engine;
+use serde_json::Value;
 
 use crate::account::{Account, Database};
 use crate::cloud::Cloud;
@@ -19,7 +20,7 @@ pub(crate) fn answer(
     input: &Value,
     caller: &Caller,
 ) -> Result<Answer, ApiError> {
-    let call = Call { account: &cloud.account, protocol, input };
+    let call = Call { account: &cloud.account, master_secrets: cloud.secrets.of_masters(), protocol, input };
     let (kind, identifier) = match operation {
         "DescribeDBInstances" => ("db", "DBInstanceIdentifier"),
         "DescribeDBClusters" => ("cluster", "DBClusterIdentifier"),
@@ -37,6 +38,8 @@ pub(crate) fn answer(
 
 struct Call<'a> {
     account: &'a Account,
+    /// ARNs of the secrets that RDS manages itself, by DBInstanceIdentifier.
+    master_secrets: BTreeMap<&'static str, String>,
     protocol: Protocol,
     input: &'a Value,
 }
@@ -49,7 +52,14 @@ impl Call<'_> {
             let text = format!("DBInstance {asked} not found.");
             return Err(ApiError::new("DBInstanceNotFound", text).with_status(StatusCode::NOT_FOUND));
         }
-        self.page(found, "DBInstances", "DBInstance", |xml, name, database| instance(xml, self.account, name, database))
+        self.page(found, "DBInstances", "DBInstance", |xml, name, database| {
+            instance(xml, self.account, name, database);
+            if let Some(arn) = self.master_secrets.get(name) {
+                xml.nest("MasterUserSecret", |xml| {
+                    xml.text("SecretArn", arn).text("SecretStatus", "active");
+                });
+            }
+        })
     }
 
     fn clusters(&self, asked: Option<&str>) -> Result<Answer, ApiError> {
@@ -234,7 +244,8 @@ mod tests {
     fn page(account: &Account, marker: Option<&str>) -> String {
         let input = marker
             .map_or_else(|| json!({ "MaxRecords": "20" }), |marker| json!({ "MaxRecords": "20", "Marker": marker }));
-        let call = Call { account, protocol: Protocol::Query { namespace: "" }, input: &input };
+        let master_secrets = BTreeMap::from([("orders-prod", "arn:of-a-secret".to_owned())]);
+        let call = Call { account, master_secrets, protocol: Protocol::Query { namespace: "" }, input: &input };
         match call.instances(None).expect("20 is allowed") {
             Answer::Xml(xml) => Xml::document("DescribeDBInstancesResponse", "", |whole| {
                 whole.wrap("DescribeDBInstancesResult", xml);
@@ -254,6 +265,7 @@ mod tests {
         let marker = first.split_once("<Marker>").expect("there are more").1.split_once('<').expect("it is closed").0;
         let rest = page(&account, Some(marker));
         assert!(rest.contains("orders-prod") && !rest.contains("<Marker>"), "the last page says so");
+        assert!(rest.contains("<SecretArn>arn:of-a-secret</SecretArn>"), "where its master's password is");
     }
 
     #[test]
@@ -261,7 +273,8 @@ mod tests {
         let account = Account::acme();
         let filtered = |name: &str, value: &str| {
             let input = json!({ "Filters.Filter.1.Name": name, "Filters.Filter.1.Values.Value.1": value });
-            let call = Call { account: &account, protocol: Protocol::Query { namespace: "" }, input: &input };
+            let (master_secrets, protocol) = (BTreeMap::new(), Protocol::Query { namespace: "" });
+            let call = Call { account: &account, master_secrets, protocol, input: &input };
             call.found(None, |database| Some(database.writer.unwrap_or(database.identifier))).len()
         };
         assert_eq!(filtered("engine", "aurora-postgresql"), 1);

@@ -1,5 +1,6 @@
 //! `daypass-sandbox serve`.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -88,10 +89,12 @@ impl Serve {
 fn announce(sandbox: &Sandbox, dir: &Path) -> Result<(), ServeError> {
     let written = std::fs::create_dir_all(dir).and_then(|()| sandbox.write_catalog(dir));
     let catalog = written.map_err(|cause| ServeError::Catalog { dir: dir.to_owned(), cause })?;
+    let databases: BTreeMap<_, _> = sandbox.databases().collect();
     let line = json!({
         "endpoint": sandbox.endpoint_url(),
         "issuer": sandbox.issuer_url(),
         "catalog": catalog,
+        "databases": databases,
         "admin": format!("{}/_sandbox", sandbox.endpoint_url()),
     });
     let mut out = std::io::stdout().lock();

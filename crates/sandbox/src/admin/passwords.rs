@@ -1,9 +1,11 @@
 //! What can be done to secrets, from outside: rotated a step at a time, replaced, made unreadable.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router, routing::post};
+use axum::{Json, Router, routing::get, routing::post};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -12,7 +14,7 @@ use crate::cloud::Cloud;
 use crate::secrets_manager::{self, Content, RotationStep, SecretFault, StoredSecret};
 
 pub(super) fn router() -> Router<std::sync::Arc<Cloud>> {
-    Router::new().route("/rotate", post(rotate)).route("/secret", post(secret))
+    Router::new().route("/rotate", post(rotate)).route("/secret", post(secret)).route("/secrets", get(secrets))
 }
 
 #[derive(Deserialize)]
@@ -27,6 +29,15 @@ async fn rotate(State(cloud): Account, Json(rotate): Json<Rotate>) -> Response {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(flaw) => (StatusCode::CONFLICT, Json(json!({ "error": flaw.to_string() }))).into_response(),
     }
+}
+
+/// The present text of every secret by its name, as whoever owns the databases would know it.
+async fn secrets(State(cloud): Account) -> Json<BTreeMap<String, String>> {
+    let text = |secret: StoredSecret| match &secret.at("AWSCURRENT")?.content {
+        Content::Binary(_) => None,
+        Content::Text(text) => Some((secret.name.clone(), text.clone())),
+    };
+    Json(cloud.secrets.all().into_iter().filter_map(text).collect())
 }
 
 /// Another value, or what makes it unreadable: no `fault` makes it readable again.

@@ -61,6 +61,11 @@ impl Sandbox {
         Some(self.fronts.get(at)?.address())
     }
 
+    /// Every database by its identifier, and where it really listens; empty when there are no servers.
+    pub fn databases(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.cloud.account.databases.iter().zip(&self.fronts).map(|(known, front)| (known.identifier, front.address()))
+    }
+
     /// The data channels, to cut, pause and close them.
     #[must_use]
     pub fn data_channels(&self) -> &DataChannels {

@@ -162,6 +162,15 @@ impl Secrets {
         stored.values().find(|secret| is_meant(secret)).cloned()
     }
 
+    /// ARNs of the secrets that RDS manages itself, by DBInstanceIdentifier.
+    pub(crate) fn of_masters(&self) -> BTreeMap<&'static str, String> {
+        let managed = |secret: StoredSecret| {
+            let plan = secret.plan.filter(|plan| plan.form == Form::Managed)?;
+            Some((plan.database, secret.arn))
+        };
+        self.all().into_iter().filter_map(managed).collect()
+    }
+
     /// In alphabetical order.
     pub(crate) fn all(&self) -> Vec<StoredSecret> {
         self.stored().values().cloned().collect()
