@@ -8,8 +8,8 @@ import { createRequire } from "node:module";
 const { Client, Pool, Query } = createRequire(`${process.env.NODE_CLIENTS}/package.json`)("pg");
 const [host, port, user, database, ca] = process.argv.slice(2);
 const password = readFileSync(0, "utf8").replace(/\n$/, "");
-const ssl = ca ? { ca: readFileSync(ca, "utf8"), servername: host } : false;
-const settings = { host: ca ? "127.0.0.1" : host, port: Number(port), user, database, password, ssl };
+const ssl = ca ? { ca: readFileSync(ca, "utf8") } : false;
+const settings = { host, port: Number(port), user, database, password, ssl };
 
 async function transactions(client) {
   await client.query("BEGIN");

@@ -5,7 +5,7 @@ PGPASSWORD=$(cat)
 export PGPASSWORD
 target="host=$1 port=$2 user=$3 dbname=$4 connect_timeout=30"
 if [ $# -gt 4 ]; then
-    target="$target hostaddr=127.0.0.1 sslmode=verify-full sslrootcert=$5"
+    target="$target sslmode=verify-full sslrootcert=$5"
 else
     target="$target sslmode=disable"
 fi

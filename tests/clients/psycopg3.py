@@ -9,9 +9,8 @@ import psycopg
 
 def connect(host, port, user, database, ca, password):
     trust = {"sslmode": "verify-full", "sslrootcert": ca} if ca else {"sslmode": "disable"}
-    address = {"hostaddr": "127.0.0.1"} if ca else {}
     return psycopg.connect(
-        host=host, port=port, user=user, dbname=database, password=password, connect_timeout=30, **trust, **address
+        host=host, port=port, user=user, dbname=database, password=password, connect_timeout=30, **trust
     )
 
 
