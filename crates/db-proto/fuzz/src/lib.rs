@@ -3,3 +3,4 @@
 //! Each function panics when a promise is broken.
 
 pub mod mysql;
+pub mod postgres;

@@ -68,6 +68,7 @@ impl Replies {
     fn read_length(&mut self) {
         let [_, length @ ..] = self.header;
         let body = usize::try_from(u32::from_be_bytes(length)).ok().and_then(|length| length.checked_sub(LENGTH_FIELD));
+        let body = body.filter(|length| self.kind() != READY_FOR_QUERY || *length == 1);
         self.lost = body.is_none();
         self.left = body.unwrap_or(0);
     }

@@ -2,22 +2,28 @@
 
 #[expect(unreachable_pub, reason = "the fuzz targets are a crate of their own")]
 #[path = "../fuzz/src/mysql.rs"]
-mod exercises;
+mod mysql;
+#[expect(unreachable_pub, reason = "the fuzz targets are a crate of their own")]
+#[path = "../fuzz/src/postgres.rs"]
+mod postgres;
 
 use std::{fs, path::Path};
 
 /// Does something with any bytes, and panics when a promise is broken.
 type Exercise = fn(&[u8]);
 
-const TARGETS: [(&str, Exercise); 4] = [
-    ("mysql_client", exercises::client),
-    ("mysql_compression", exercises::compression),
-    ("mysql_server", exercises::server),
-    ("mysql_session", exercises::session),
+const TARGETS: [(&str, Exercise); 7] = [
+    ("mysql_client", mysql::client),
+    ("mysql_compression", mysql::compression),
+    ("mysql_server", mysql::server),
+    ("mysql_session", mysql::session),
+    ("postgres_client", postgres::client),
+    ("postgres_replies", postgres::replies),
+    ("postgres_server", postgres::server),
 ];
 
 #[test]
-fn every_input_of_the_mysql_corpora_keeps_the_promises() {
+fn every_input_of_the_corpora_keeps_the_promises() {
     for (target, exercise) in TARGETS {
         let inputs = corpus(target);
         inputs.iter().for_each(|input| exercise(input));
