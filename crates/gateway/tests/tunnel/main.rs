@@ -8,4 +8,5 @@ mod http_proxy;
 mod login;
 mod program;
 mod smux;
+mod soak;
 mod tls;
