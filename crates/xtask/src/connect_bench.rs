@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::bench::Measurement;
 use crate::bounded;
-use crate::failure::{self, Failure};
-use crate::stage::{Scene, Stage};
+use crate::failure::Failure;
+use crate::stage::{self, Scene, Stage};
 use crate::workspace::Workspace;
 
 /// Standing access: nobody has to approve.
@@ -21,25 +21,8 @@ const FIRST_ROW_GOAL: f64 = 1_000.0;
 
 /// Seven rounds of opening, one query and closing; the medians.
 pub(crate) fn run(workspace: &Workspace) -> Result<Vec<Measurement>, Failure> {
-    failure::run(&mut workspace.cargo(&[
-        "build",
-        "--profile",
-        "bench",
-        "--bins",
-        "--package",
-        "cli",
-        "--package",
-        "sandbox",
-    ]))?;
-    let mut stage = Stage::set(&workspace.optimised_programs(), &SCENE)?;
-    match measure(&mut stage) {
-        Ok(measured) => {
-            stage.close_sandbox()?;
-            stage.clear()?;
-            Ok(measured)
-        }
-        Err(failure) => Err(stage.fail(failure)),
-    }
+    workspace.build_optimised_programs()?;
+    stage::play(workspace, &SCENE, measure)
 }
 
 #[derive(Default)]

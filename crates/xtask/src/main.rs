@@ -18,6 +18,7 @@ mod packages;
 mod setup;
 mod soak;
 mod stage;
+mod stop_soak;
 mod story;
 mod table;
 mod workspace;

@@ -58,6 +58,7 @@ pub(crate) const NEEDS: &[Need] = &[
         brew: &[],
         winget: &[],
     },
+    Need { reason: "a real HTTP proxy in tests", apt: &["tinyproxy-bin"], brew: &[], winget: &[] },
     Need { reason: "a real keychain in tests", apt: &["gnome-keyring", "libsecret-tools"], brew: &[], winget: &[] },
     Need {
         reason: "letters and icons on a machine without a desktop",

@@ -1,35 +1,94 @@
 //! `cargo xtask soak`: the runs that are too long for every change.
 
+use std::time::Instant;
+
 use crate::failure::{self, Failure};
 use crate::workspace::Workspace;
-use crate::{setup, table};
+use crate::{setup, stop_soak, table};
 
-/// One long run: the tests of one crate with far more cases than every change gets.
+/// One long run.
 struct Soak {
     name: &'static str,
-    package: &'static str,
-    variables: &'static [(&'static str, &'static str)],
     about: &'static str,
+    parts: &'static [Part],
+}
+
+enum Part {
+    /// Tests with far more cases than every change gets.
+    Tests(Tests),
+    /// The agent's process stopped, with psql connected.
+    Stop,
+}
+
+struct Tests {
+    title: &'static str,
+    package: &'static str,
+    /// Which of its tests, in nextest's words.
+    filter: &'static str,
+    variables: &'static [(&'static str, &'static str)],
 }
 
 const SOAKS: &[Soak] = &[
     Soak {
         name: "access",
-        package: "access",
-        variables: &[("PROPTEST_CASES", "200000")],
         about: "random histories of commands, events, time jumps and crashes against the reference model",
+        parts: &[Part::Tests(Tests {
+            title: "200,000 histories",
+            package: "access",
+            filter: "all()",
+            variables: &[("PROPTEST_CASES", "200000")],
+        })],
     },
     Soak {
         name: "data-channel",
-        package: "ssm-proto",
-        variables: &[("PROPTEST_CASES", "200000"), ("SSM_PROTO_SEEDS", "50000")],
         about: "loss, duplication, reordering and cuts on virtual time, every byte in order",
+        parts: &[Part::Tests(Tests {
+            title: "50,000 seeds",
+            package: "ssm-proto",
+            filter: "all()",
+            variables: &[("PROPTEST_CASES", "200000"), ("SSM_PROTO_SEEDS", "50000")],
+        })],
     },
     Soak {
         name: "login",
-        package: "db-proto",
-        variables: &[("PROPTEST_CASES", "500000")],
         about: "any bytes against both roles of the database login",
+        parts: &[Part::Tests(Tests {
+            title: "500,000 inputs",
+            package: "db-proto",
+            filter: "all()",
+            variables: &[("PROPTEST_CASES", "500000")],
+        })],
+    },
+    Soak {
+        name: "tunnel",
+        about: "cuts, hourly goodbyes, a stopped process and a sleeping machine, with bytes and psql going through",
+        parts: &[
+            Part::Tests(Tests {
+                title: "1 GiB each way with 100 cuts",
+                package: "gateway",
+                filter: "test(=soak::every_byte_arrives_while_either_leg_or_both_are_cut_again_and_again)",
+                variables: &[("DAYPASS_SOAK_MIB", "1024"), ("DAYPASS_SOAK_CUTS", "100")],
+            }),
+            Part::Tests(Tests {
+                title: "500 hourly goodbyes",
+                package: "gateway",
+                filter: "test(=soak::the_hourly_goodbye_may_come_any_number_of_times)",
+                variables: &[("DAYPASS_SOAK_BYES", "500")],
+            }),
+            Part::Tests(Tests {
+                title: "20 minutes asleep, on virtual time",
+                package: "gateway",
+                filter: "test(=soak::a_connection_goes_on_after_a_sleep_of_twenty_minutes)",
+                variables: &[],
+            }),
+            Part::Tests(Tests {
+                title: "20,000 seeds on virtual time",
+                package: "ssm-proto",
+                filter: "binary(=simulation)",
+                variables: &[("SSM_PROTO_SEEDS", "20000")],
+            }),
+            Part::Stop,
+        ],
     },
 ];
 
@@ -53,15 +112,82 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failu
         return Err(Failure::Usage(format!("there is no soak `{name}`; `cargo xtask soak` lists them")));
     }
     setup::ensure(workspace)?;
-    chosen.into_iter().try_for_each(|soak| soak.run(workspace))
+    let results: Vec<PartResult> = chosen.into_iter().flat_map(|soak| soak.run(workspace)).collect();
+    close(&results)
+}
+
+struct PartResult {
+    soak: &'static str,
+    title: &'static str,
+    seconds: f64,
+    outcome: Result<(), Failure>,
 }
 
 impl Soak {
-    fn run(&self, workspace: &Workspace) -> Result<(), Failure> {
+    /// All parts, whatever becomes of those before.
+    fn run(&self, workspace: &Workspace) -> Vec<PartResult> {
         println!("\n==> {}: {}", self.name, self.about);
-        let runner = ["nextest", "run", "--cargo-profile", "bench", "--profile", "soak", "--package", self.package];
-        let mut command = workspace.cargo(&runner);
+        let one = |part: &Part| {
+            println!("\n--> {}", part.title());
+            let started = Instant::now();
+            let outcome = part.run(workspace);
+            PartResult { soak: self.name, title: part.title(), seconds: started.elapsed().as_secs_f64(), outcome }
+        };
+        self.parts.iter().map(one).collect()
+    }
+}
+
+impl Part {
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Tests(tests) => tests.title,
+            Self::Stop => stop_soak::TITLE,
+        }
+    }
+
+    fn run(&self, workspace: &Workspace) -> Result<(), Failure> {
+        match self {
+            Self::Tests(tests) => failure::run(&mut tests.command(workspace)),
+            Self::Stop => stop_soak::run(workspace),
+        }
+    }
+}
+
+impl Tests {
+    /// What the tests print is shown as they run, since it says how far they are.
+    fn command(&self, workspace: &Workspace) -> std::process::Command {
+        let runner = ["nextest", "run", "--cargo-profile", "bench", "--profile", "soak", "--no-capture"];
+        let mut command = workspace.cargo(&[&runner[..], &["--package", self.package, "-E", self.filter]].concat());
         command.envs(self.variables.iter().copied());
-        failure::run(&mut command)
+        command
+    }
+}
+
+fn close(results: &[PartResult]) -> Result<(), Failure> {
+    let row = |result: &PartResult| {
+        let verdict = result.outcome.as_ref().map_or_else(|failure| format!("FAILED: {failure}"), |()| "passed".into());
+        vec![result.soak.to_owned(), result.title.to_owned(), format!("{:.0} s", result.seconds), verdict]
+    };
+    let rows: Vec<Vec<String>> = results.iter().map(row).collect();
+    println!("\n{}", table::render(&["soak", "part", "time", "result"], &rows));
+    let failed: Vec<&str> = results.iter().filter(|one| one.outcome.is_err()).map(|one| one.title).collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::untrue("every part to pass", format!("not {}", failed.join(", "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_failed_fails_the_soak_and_is_named() {
+        let result = |title, outcome| PartResult { soak: "tunnel", title, seconds: 1.0, outcome };
+        assert!(close(&[result("goodbyes", Ok(()))]).is_ok(), "nothing failed");
+        let failed = Err(Failure::untrue("rows", "none"));
+        let failure = close(&[result("goodbyes", Ok(())), result("cuts", failed)]).expect_err("one part failed");
+        assert!(failure.to_string().ends_with("not cuts"), "{failure}");
     }
 }

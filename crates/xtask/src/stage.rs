@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::bounded::{self, Answer, Lines};
 use crate::broom::{Broom, join_group};
 use crate::failure::Failure;
-use crate::workspace::executable;
+use crate::workspace::{Workspace, executable};
 
 /// Set in every process of a stage, so that one left behind can be told from others.
 pub(crate) const MARK: &str = "DAYPASS_STAGE";
@@ -24,6 +24,23 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub(crate) struct Scene {
     /// Further arguments of `daypass-sandbox serve`.
     pub(crate) sandbox: &'static [&'static str],
+}
+
+/// Sets a stage with the optimised programs, lets `act` happen on it, and clears it.
+pub(crate) fn play<T>(
+    workspace: &Workspace,
+    scene: &Scene,
+    act: impl FnOnce(&mut Stage) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut stage = Stage::set(&workspace.optimised_programs(), scene)?;
+    match act(&mut stage) {
+        Ok(seen) => {
+            stage.close_sandbox()?;
+            stage.clear()?;
+            Ok(seen)
+        }
+        Err(failure) => Err(stage.fail(failure)),
+    }
 }
 
 /// Everything that runs.
@@ -153,6 +170,11 @@ impl Stage {
         self.addresses[name].as_str().unwrap_or_default()
     }
 
+    /// The agent's process, while there is one.
+    pub(crate) fn agent_id(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
     /// The folder that everything lies in.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -265,19 +287,30 @@ fn log(folder: &Path, name: &str) -> Result<fs::File, Failure> {
 
 /// What an admin page of the sandbox answers to a plain GET.
 pub(crate) fn fetch(url: &str) -> Result<String, Failure> {
-    let failed = |cause| Failure::Io { what: format!("cannot read {url}"), cause };
+    exchange("GET", url, "")
+}
+
+/// What an admin page of the sandbox answers when it is given `body`.
+pub(crate) fn post(url: &str, body: &Value) -> Result<String, Failure> {
+    exchange("POST", url, &body.to_string())
+}
+
+fn exchange(method: &str, url: &str, body: &str) -> Result<String, Failure> {
+    let failed = |cause| Failure::Io { what: format!("cannot ask {url}"), cause };
     let rest = url.strip_prefix("http://").ok_or_else(|| Failure::untrue("an http:// address on loopback", url))?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let mut connection = std::net::TcpStream::connect(host).map_err(failed)?;
     connection.set_read_timeout(Some(ANSWER)).map_err(failed)?;
-    let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    let content = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    let content = if body.is_empty() { String::new() } else { content };
+    let request = format!("{method} /{path} HTTP/1.0\r\nHost: {host}\r\n{content}\r\n{body}");
     std::io::Write::write_all(&mut connection, request.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).map_err(failed)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    if head.split_whitespace().nth(1) == Some("200") {
+    if head.split_whitespace().nth(1).is_some_and(|status| status.starts_with('2')) {
         Ok(body.to_owned())
     } else {
-        Err(Failure::untrue(format!("{url} to answer 200"), head))
+        Err(Failure::untrue(format!("{url} to answer 2xx"), head))
     }
 }

@@ -87,6 +87,12 @@ impl Workspace {
         command
     }
 
+    /// Builds what a [`crate::stage::Stage`] needs, with optimisation.
+    pub(crate) fn build_optimised_programs(&self) -> Result<(), crate::failure::Failure> {
+        let packages = ["--package", "cli", "--package", "sandbox"];
+        crate::failure::run(&mut self.cargo(&[&["build", "--profile", "bench", "--bins"], &packages[..]].concat()))
+    }
+
     /// Builds every program. All packages are named and the examples go along so that features are chosen as for the
     /// tests: another choice rebuilds the window's toolkit, and this one links no test.
     pub(crate) fn build(&self) -> Result<(), crate::failure::Failure> {
