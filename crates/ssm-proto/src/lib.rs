@@ -13,6 +13,8 @@ mod incoming;
 mod mux;
 mod outgoing;
 mod round_trip;
+#[cfg(test)]
+mod virtual_time;
 mod window;
 
 pub use channel::{Channel, Event};

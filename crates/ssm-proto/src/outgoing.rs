@@ -12,7 +12,8 @@ use crate::{
     window::{Sample, Window},
 };
 
-/// Bytes that may be unacknowledged. The SSM agent stops reading at 4 MiB that its destination does not take.
+/// Bytes that may be unacknowledged. The SSM agent stops reading at 4 MiB that its destination does not take, and then does not
+/// notice either that its websocket is gone: whoever would is the reader that stands still (`websocketchannel.go`).
 const UNACKED_LIMIT: usize = 2 * 1024 * 1024;
 /// Sequence number of the first message behind the HandshakeResponse.
 const FIRST_DATA: i64 = 1;

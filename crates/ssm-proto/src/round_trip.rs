@@ -70,6 +70,7 @@ impl RoundTrip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::virtual_time::start_of_time;
 
     #[test]
     fn messages_lost_together_back_off_once() {
@@ -92,14 +93,5 @@ mod tests {
             now += Duration::from_secs(1);
         }
         assert_eq!(trip.timeout(), LONGEST_TIMEOUT);
-    }
-
-    /// Where virtual time begins.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an Instant can only be had from the clock; time moves on as the test says"
-    )]
-    fn start_of_time() -> Instant {
-        Instant::now()
     }
 }

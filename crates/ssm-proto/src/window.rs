@@ -114,6 +114,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::virtual_time::start_of_time;
 
     const LIMIT: usize = 2 * 1024 * 1024;
 
@@ -176,14 +177,5 @@ mod tests {
             let bytes = 1024.min(size - at);
             window.acknowledged(Sample { bytes, flying: window.size(), sent_at, trip }, *now);
         }
-    }
-
-    /// Where virtual time begins.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an Instant can only be had from the clock; time moves on as the test says"
-    )]
-    fn start_of_time() -> Instant {
-        Instant::now()
     }
 }

@@ -1,6 +1,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::virtual_time::start_of_time;
 
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -235,13 +236,4 @@ fn drain(mux: &mut Mux) -> Vec<u8> {
 
 fn receive(mux: &mut Mux, bytes: &[u8], now: Instant) {
     mux.receive(Bytes::copy_from_slice(bytes), now).expect("smux version 1");
-}
-
-/// Where virtual time begins.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an Instant can only be had from the clock; time moves on as the test says"
-)]
-fn start_of_time() -> Instant {
-    Instant::now()
 }
