@@ -111,8 +111,13 @@ impl AwsError {
     /// Whether the same call may succeed later with nothing done about it.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        const TRANSIENT: [&str; 4] =
-            ["IDPCommunicationError", "InternalFailure", "InternalServerError", "ServiceUnavailable"];
+        const TRANSIENT: [&str; 5] = [
+            "IDPCommunicationError",
+            "InternalFailure",
+            "InternalServerError",
+            "InternalServiceError",
+            "ServiceUnavailable",
+        ];
         match self {
             Self::Throttled { .. } | Self::Unreachable { .. } | Self::WrongAnswer { .. } => true,
             Self::Rejected { code, .. } => TRANSIENT.iter().any(|transient| code.starts_with(transient)),
@@ -199,7 +204,19 @@ fn rejection_hint(code: &str, message: &str) -> &'static str {
             "Sign in again; if it stays, ask the administrator of the identity provider"
         }
         "IDPCommunicationError" => "Try again in a minute: AWS could not reach the identity provider",
-        code if code.starts_with("InternalServerError") || code.starts_with("ServiceUnavailable") => {
+        code if code.starts_with("DecryptionFailure") => {
+            "Ask the administrator whether the KMS key of the secret is enabled"
+        }
+        code if code.starts_with("InvalidRequest") && message.contains("marked for deletion") => {
+            "Ask the administrator to restore the secret, or to name another one in the catalog"
+        }
+        code if code.starts_with("InvalidParameter") && message.contains("name or ARN") => {
+            "Correct the name of the secret in the catalog"
+        }
+        code if code.starts_with("InternalServerError")
+            || code.starts_with("InternalServiceError")
+            || code.starts_with("ServiceUnavailable") =>
+        {
             "Try again in a few minutes: AWS itself has a problem"
         }
         "ValidationError" if message.contains("MaxSessionDuration") => {
