@@ -25,7 +25,7 @@ use crate::{
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const PROBE: Duration = Duration::from_secs(2);
 /// The SSM agent acknowledges and throws away stream bytes that reach it before it has noted the end of the handshake, which
-/// it does after it has told us (`PerformHandshake` in `datachannel.go`). Where the round trip is shorter, we wait.
+/// it does after it has told us (`PerformHandshake` in `datachannel.go`).
 const SETTLE: Duration = Duration::from_millis(5);
 /// A message that took so much longer than others was lost and sent again.
 const REPAIRED: u64 = 2000;
@@ -402,8 +402,7 @@ impl Channel {
         let customer_message =
             HandshakeComplete::from_json(payload).map(|complete| complete.customer_message).unwrap_or_default();
         self.phase = Phase::Ready;
-        let settles = SETTLE.saturating_sub(self.outgoing.round_trip());
-        self.settled_at = (!settles.is_zero()).then(|| now + settles);
+        self.settled_at = Some(now + SETTLE);
         let keepalive = handshake::needs_keepalive(agent_version, &self.config.client_version);
         self.keepalive_at = keepalive.then(|| now + KEEPALIVE);
         self.events.push_back(Event::Ready { agent_version, customer_message });

@@ -83,11 +83,6 @@ impl Outgoing {
         self.unacked_bytes
     }
 
-    /// Zero while it is not known.
-    pub(crate) fn round_trip(&self) -> Duration {
-        self.trip.smoothed()
-    }
-
     /// Keeps the message before it is sent, so that its acknowledgement cannot arrive first.
     pub(crate) fn keep(&mut self, frame: Bytes, now: Instant) {
         let sequence = self.next_sequence();

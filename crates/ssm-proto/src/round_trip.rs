@@ -37,11 +37,6 @@ impl RoundTrip {
         }
     }
 
-    /// Zero while it is not known.
-    pub(crate) fn smoothed(&self) -> Duration {
-        self.smoothed.unwrap_or_default()
-    }
-
     pub(crate) fn timeout(&self) -> Duration {
         let estimate = self
             .smoothed

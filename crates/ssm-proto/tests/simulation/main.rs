@@ -36,7 +36,20 @@ fn every_byte_arrives_in_order_whatever_the_network_does() {
         None => 0..number("SSM_PROTO_SEEDS").unwrap_or(SEEDS),
     };
     for seed in seeds {
+        let _named = Named(seed);
         Run::new(seed).play();
+    }
+}
+
+/// Names the seed of a run that fails, wherever it does.
+struct Named(u64);
+
+impl Drop for Named {
+    #[expect(clippy::print_stderr, reason = "it is what one needs to play the failure again")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed: SSM_PROTO_SEED={}", self.0);
+        }
     }
 }
 
