@@ -8,6 +8,7 @@ mod bench;
 mod bounded;
 mod broom;
 mod check;
+mod clients;
 mod connect_bench;
 mod demo;
 mod dist;
@@ -33,6 +34,7 @@ cargo xtask COMMAND
 
   setup [--check]            install the system packages and the window's packages, and build the window's contents;
                              --check only says what is missing
+  setup clients              install the database clients that tests/clients has programs for
   demo [--headless] [--keep] the whole story on this computer: sign in, ask, be approved, connect, rows, the end
                              --headless  in the terminal even when there is a display
                              --keep      leave it running until Ctrl-C, and say how to use it by hand

@@ -39,11 +39,18 @@ pub(crate) const NEEDS: &[Need] = &[
         winget: &["PostgreSQL.PostgreSQL.17"],
     },
     Need {
+        reason: "the sandbox's other real database and its client",
+        apt: &["mariadb-server-core", "mariadb-client-core"],
+        brew: &["mariadb"],
+        winget: &["MariaDB.Server"],
+    },
+    Need {
         reason: "drive the tray and the window in tests, without a screen",
         apt: &["xvfb", "x11-utils", "dbus", "webkit2gtk-driver", "xclip", "at-spi2-core", "procps"],
         brew: &[],
         winget: &[],
     },
+    Need { reason: "change a computer's addresses in tests", apt: &["iproute2"], brew: &[], winget: &[] },
     Need { reason: "a real panel that shows the tray icon in tests", apt: &["xfce4-panel"], brew: &[], winget: &[] },
     Need { reason: "the settings of that panel", apt: &["xfconf"], brew: &[], winget: &[] },
     Need {
@@ -74,9 +81,27 @@ pub(crate) const NEEDS: &[Need] = &[
     },
 ];
 
+/// What the programs of tests/clients and the load tests of the gateway need besides.
+pub(crate) const CLIENTS: &[Need] = &[
+    Need { reason: "mariadb-slap", apt: &["mariadb-client"], brew: &[], winget: &[] },
+    Need { reason: "load on MySQL and PostgreSQL", apt: &["sysbench"], brew: &["sysbench"], winget: &[] },
+    Need {
+        reason: "clients in Java",
+        apt: &["default-jdk-headless", "libpostgresql-jdbc-java", "libmariadb-java"],
+        brew: &["openjdk@17"],
+        winget: &["Microsoft.OpenJDK.17"],
+    },
+    Need {
+        reason: "clients in Python",
+        apt: &["python3-venv"],
+        brew: &["python@3.11"],
+        winget: &["Python.Python.3.11"],
+    },
+];
+
 /// All Debian names, once each.
-pub(crate) fn apt_names() -> Vec<&'static str> {
-    NEEDS.iter().flat_map(|need| need.apt.iter().copied()).collect()
+pub(crate) fn apt_names(needs: &[Need]) -> Vec<&'static str> {
+    needs.iter().flat_map(|need| need.apt.iter().copied()).collect()
 }
 
 #[cfg(test)]
@@ -85,7 +110,7 @@ mod tests {
 
     #[test]
     fn no_package_is_listed_twice() {
-        let mut names = apt_names();
+        let mut names = [apt_names(NEEDS), apt_names(CLIENTS)].concat();
         names.sort_unstable();
         let listed = names.len();
         names.dedup();

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+use crate::clients;
 use crate::failure::{self, Failure};
-use crate::packages::{self, NEEDS};
+use crate::packages::{self, NEEDS, Need};
 use crate::workspace::{Workspace, is_installed};
 
-/// Handles `setup [--check]`.
+/// Handles `setup [clients | --check]`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         [] => {
@@ -18,7 +19,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failu
             Ok(())
         }
         ["--check"] => report(workspace),
-        other => Err(Failure::Usage(format!("setup takes nothing or --check, not {other:?}"))),
+        ["clients"] => {
+            clients::ensure(workspace)?;
+            println!("setup: every client is there");
+            Ok(())
+        }
+        other => Err(Failure::Usage(format!("setup takes nothing, `clients` or --check, not {other:?}"))),
     }
 }
 
@@ -41,7 +47,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<(), Failure> {
 
 fn report(workspace: &Workspace) -> Result<(), Failure> {
     require_node()?;
-    let missing = missing_system_packages()?;
+    let missing = missing_system_packages(NEEDS)?;
     for need in NEEDS {
         for name in need.apt.iter().filter(|name| missing.contains(name)) {
             println!("missing: {name} ({})", need.reason);
@@ -74,8 +80,7 @@ fn require_node() -> Result<(), Failure> {
 
 fn ensure_system_packages(workspace: &Workspace) -> Result<(), Failure> {
     if cfg!(target_os = "linux") && is_installed("apt-get") {
-        let missing = missing_system_packages()?;
-        return if missing.is_empty() { Ok(()) } else { apt_install(workspace, &missing) };
+        return ensure_apt_packages(workspace, NEEDS);
     }
     if !is_installed("psql") {
         println!("setup: this system's packages are not installed by xtask. What is needed:");
@@ -91,11 +96,17 @@ fn ensure_system_packages(workspace: &Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
-fn missing_system_packages() -> Result<Vec<&'static str>, Failure> {
+/// Installs those of `needs` that are missing where there is apt-get; elsewhere nothing.
+pub(crate) fn ensure_apt_packages(workspace: &Workspace, needs: &[Need]) -> Result<(), Failure> {
+    let missing = missing_system_packages(needs)?;
+    if missing.is_empty() { Ok(()) } else { apt_install(workspace, &missing) }
+}
+
+fn missing_system_packages(needs: &[Need]) -> Result<Vec<&'static str>, Failure> {
     if !is_installed("dpkg-query") {
         return Ok(Vec::new());
     }
-    let names = packages::apt_names();
+    let names = packages::apt_names(needs);
     // It exits 1 when it does not know one of the names, and still lists the others.
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
