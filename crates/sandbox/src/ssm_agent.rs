@@ -162,10 +162,6 @@ impl Channel {
 
     async fn receive(&self, encoded: Bytes) {
         let Ok(frame) = Frame::decode(encoded) else { return };
-        // The original cannot read a message without a payload: its integer reader ends one byte early.
-        if frame.payload.is_empty() {
-            return;
-        }
         match frame.message_type {
             MessageType::InputStreamData => {
                 self.paused.send_if_modified(|paused| std::mem::replace(paused, false));

@@ -41,7 +41,7 @@ pub(super) async fn serve(
         return Err(format!("The client version {client_version} cannot multiplex; update it to 1.1.70 or later."));
     }
     let destination =
-        vpc.resolve(properties.host.as_deref(), properties.port).map_err(|forbidden| forbidden.to_string())?;
+        vpc.resolve(properties.host.as_deref(), properties.port).map_err(|unreachable| unreachable.to_string())?;
     let (plug_in, multiplexer) = tokio::io::duplex(PIPE);
     let (from_multiplexer, to_multiplexer) = tokio::io::split(plug_in);
     let dialer = Dialer { channel: Arc::clone(channel), destination };
@@ -85,7 +85,7 @@ impl Dial for Dialer {
         let address = match &self.destination {
             Destination::Place(place) => place.address(),
             Destination::BlackHole => None,
-            Destination::Unresolved => return Err(io::ErrorKind::NotFound.into()),
+            Destination::Closed => return Err(io::ErrorKind::ConnectionRefused.into()),
         };
         let Some(address) = address else {
             tokio::time::sleep(TCP_TIMEOUT).await;

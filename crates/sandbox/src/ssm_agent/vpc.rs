@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// Names and ports that the SSM agent can dial, each leading to an address on loopback. Clones share it.
 ///
-/// A name that is not in it cannot be resolved. `localhost` and loopback addresses need no route: the bastion's own
-/// ports are the machine's.
+/// A name that is not in it cannot be resolved, which ends a session to it at its start. `localhost` and loopback
+/// addresses need no route: the bastion's own ports are the machine's.
 #[derive(Clone, Debug, Default)]
 pub struct Vpc {
     routes: Arc<RwLock<BTreeMap<(String, u16), Route>>>,
@@ -35,8 +35,8 @@ pub(crate) enum Destination {
     Place(Place),
     /// Packets vanish: a security group drops them.
     BlackHole,
-    /// The name is not known.
-    Unresolved,
+    /// Nobody listens at this port of a known name.
+    Closed,
 }
 
 impl Destination {
@@ -66,10 +66,14 @@ impl PartialEq for Place {
 
 impl Eq for Place {}
 
-/// An address the SSM agent refuses to forward to.
+/// Why the SSM agent ends a session at its start, in its words (`validateParameters` of its port plug-in).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Forwarding to IP address {0} is forbidden.")]
-pub(crate) struct Forbidden(IpAddr);
+pub(crate) enum Unreachable {
+    #[error("Forwarding to IP address {0} is forbidden.")]
+    Forbidden(IpAddr),
+    #[error("lookup {0}: no such host")]
+    NoSuchHost(String),
+}
 
 impl Vpc {
     /// A network without names.
@@ -111,7 +115,7 @@ impl Vpc {
     }
 
     /// Where a session to `host` (the bastion itself when `None` or empty) and `port` leads.
-    pub(crate) fn resolve(&self, host: Option<&str>, port: u16) -> Result<Destination, Forbidden> {
+    pub(crate) fn resolve(&self, host: Option<&str>, port: u16) -> Result<Destination, Unreachable> {
         let host = host.filter(|host| !host.is_empty()).unwrap_or("localhost");
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(route) = routes.get(&key(host, port)) {
@@ -121,11 +125,12 @@ impl Vpc {
             });
         }
         match host.parse::<IpAddr>() {
-            Ok(address) if is_forbidden(address) => Err(Forbidden(address)),
+            Ok(address) if is_forbidden(address) => Err(Unreachable::Forbidden(address)),
             Ok(address) if address.is_loopback() => Ok(Destination::at((address, port).into())),
             Ok(_) => Ok(Destination::BlackHole),
             Err(_) if host.eq_ignore_ascii_case("localhost") => Ok(Destination::at((Ipv4Addr::LOCALHOST, port).into())),
-            Err(_) => Ok(Destination::Unresolved),
+            Err(_) if routes.keys().any(|(name, _)| name.eq_ignore_ascii_case(host)) => Ok(Destination::Closed),
+            Err(_) => Err(Unreachable::NoSuchHost(host.to_owned())),
         }
     }
 
@@ -138,12 +143,21 @@ fn key(host: &str, port: u16) -> (String, u16) {
     (host.to_ascii_lowercase(), port)
 }
 
-/// Instance metadata, VPC DNS and time sync, in both families.
+/// Instance metadata, VPC DNS, time sync and licence activation (`DefaultDeniedPortForwardingRemoteIPs`); what it denies of
+/// the VPC's own range has no counterpart here.
 fn is_forbidden(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.segments().starts_with(&[0xfd00, 0x0ec2]),
-    }
+    const DENIED: [&str; 9] = [
+        "169.254.169.123",
+        "169.254.169.250",
+        "169.254.169.251",
+        "169.254.169.253",
+        "169.254.169.254",
+        "fd00:ec2::123",
+        "fd00:ec2::240",
+        "fd00:ec2::253",
+        "fd00:ec2::254",
+    ];
+    DENIED.contains(&address.to_string().as_str())
 }
 
 #[cfg(test)]
@@ -156,9 +170,10 @@ mod tests {
         let front: SocketAddr = (Ipv4Addr::LOCALHOST, 15_432).into();
         vpc.route("Orders.abc.rds.amazonaws.com", 5432, front);
         assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432), Ok(Destination::at(front)));
-        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 3306), Ok(Destination::Unresolved));
+        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 3306), Ok(Destination::Closed));
         vpc.remove("orders.abc.rds.amazonaws.com", 5432);
-        assert_eq!(vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432), Ok(Destination::Unresolved));
+        let gone = vpc.resolve(Some("orders.abc.rds.amazonaws.com"), 5432).expect_err("it led nowhere else");
+        assert_eq!(gone.to_string(), "lookup orders.abc.rds.amazonaws.com: no such host");
     }
 
     #[test]
