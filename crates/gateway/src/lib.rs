@@ -28,7 +28,7 @@ pub use front::{
 };
 pub use listener::{BindError, Holder, Listener};
 pub use login::{Login, LoginError, prove_login};
-pub use pool::{FirstWord, Pool, PoolConfig, PoolStream};
+pub use pool::{FirstWord, MoveCause, Pool, PoolConfig, PoolStream};
 pub use route::{Demand, Route, RouteStream};
 pub use sessions::{ResumedSession, SessionError, Sessions, StartedSession};
 pub use ssm_proto::{AgentVersion, Config, Refusal};

@@ -1,23 +1,31 @@
 //! Several sessions to one Target, so that a bulk copy delays nobody.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod desk;
+mod members;
+mod meter;
+mod placement;
+mod stream;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::mpsc,
+    sync::{Notify, mpsc},
+    task::JoinHandle,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     route::Demand,
+    session::now,
     sessions::Sessions,
-    stream::TunnelStream,
-    tunnel::{Tunnel, TunnelConfig, TunnelError, TunnelEvent},
+    tunnel::{TunnelConfig, TunnelError, TunnelEvent},
 };
+use desk::{Denied, Desk};
+use members::Members;
+use placement::Placement;
+
+pub use placement::MoveCause;
+pub use stream::PoolStream;
 
 /// How a [`Pool`] behaves.
 #[derive(Clone, Debug)]
@@ -45,7 +53,7 @@ impl Default for PoolConfig {
         Self {
             tunnel: TunnelConfig::default(),
             most_sessions: 8,
-            patience: Duration::from_secs(3),
+            patience: Duration::from_secs(5),
             idle: Duration::from_secs(30),
             first_word: FirstWord::Client,
             first_byte: Duration::from_secs(4),
@@ -65,9 +73,22 @@ pub enum FirstWord {
 }
 
 /// Sessions to one Target. Dropping it ends them in the background; [`Pool::close`] waits for that.
+///
+/// Interactive connections share one session. A session through which more than 128 KiB went within the last second is one
+/// that a bulk copy fills: new connections get another one, which is started ahead of them, at most two a second, and ends
+/// when it is idle. As long as the Target has not said anything, a connection moves to a fresh session if its own ends or
+/// stalls. A session that ended is replaced when the next connection comes.
+///
+/// Memory is bounded by [`PoolConfig::most_sessions`] times what [`crate::Config`] allows a session, and 16 KiB for each
+/// connection that has heard nothing from the Target yet; an idle connection takes less than a KiB here.
 #[derive(Debug)]
 pub struct Pool {
-    tunnel: Tunnel,
+    desk: Arc<Desk>,
+    first_word: FirstWord,
+    first_byte: Duration,
+    nudge: Arc<Notify>,
+    stop: DropGuard,
+    task: JoinHandle<()>,
 }
 
 impl Pool {
@@ -80,50 +101,43 @@ impl Pool {
         config: PoolConfig,
         events: mpsc::UnboundedSender<TunnelEvent>,
     ) -> Result<Self, TunnelError> {
-        Ok(Self { tunnel: Tunnel::open(sessions, config.tunnel, events).await? })
+        let (placement, first) = Placement::new(&config, now());
+        let desk = Desk::new(placement, events);
+        let (nudge, token) = (Arc::new(Notify::new()), CancellationToken::new());
+        let stop = token.clone().drop_guard();
+        let mut members = Members::new(sessions, config.tunnel, Arc::clone(&desk), Arc::clone(&nudge), token);
+        members.open_first(first).await?;
+        let task = tokio::spawn(members.keep());
+        Ok(Self { desk, first_word: config.first_word, first_byte: config.first_byte, nudge, stop, task })
     }
 
     /// A new connection to the Target, by the session that suits `demand`.
     ///
     /// # Errors
     /// [`TunnelError`].
-    pub async fn connect(&self, _demand: Demand) -> Result<PoolStream, TunnelError> {
-        Ok(PoolStream { stream: self.tunnel.connect().await? })
+    pub async fn connect(&self, demand: Demand) -> Result<PoolStream, TunnelError> {
+        match self.desk.seat(demand).open().await {
+            Ok((seated, stream)) => Ok(PoolStream::new(seated, stream, self.first_word, self.first_byte)),
+            Err(Denied::Refused(error)) => Err(error),
+            Err(Denied::Stay) => Err(TunnelError::Closed),
+        }
     }
 
-    /// The machine woke or its network changed: see [`Tunnel::reconnect`].
+    /// Sessions that are open or being started.
+    pub fn sessions(&self) -> usize {
+        self.desk.sessions()
+    }
+
+    /// The machine woke or its network changed: see [`crate::Tunnel::reconnect`].
     pub fn reconnect(&self) {
-        self.tunnel.reconnect();
+        self.nudge.notify_one();
     }
 
     /// Ends every session. Returns within seconds even if nobody answers.
     pub async fn close(self) {
-        self.tunnel.close().await;
-    }
-}
-
-/// A byte stream to the Target, like [`TunnelStream`].
-#[derive(Debug)]
-pub struct PoolStream {
-    stream: TunnelStream,
-}
-
-impl AsyncRead for PoolStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for PoolStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let Self { stop, task, .. } = self;
+        drop(stop);
+        // The task catches its own errors; a panic in it has been reported by the runtime.
+        drop(task.await);
     }
 }

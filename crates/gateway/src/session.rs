@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) writers: BTreeMap<StreamId, Waker>,
     /// Streams whose far port could not be reached.
     pub(crate) refused: BTreeSet<StreamId>,
+    /// The session has ended, and every stream with it.
+    pub(crate) over: bool,
     reports: Vec<Report>,
 }
 
@@ -49,6 +51,7 @@ impl Session {
             readers: BTreeMap::new(),
             writers: BTreeMap::new(),
             refused: BTreeSet::new(),
+            over: false,
             reports: Vec::new(),
         };
         Arc::new(Self { state: Mutex::new(state), driver: AtomicWaker::new() })
@@ -78,6 +81,7 @@ impl Session {
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.channel.abandon();
+        state.over = true;
         state.pass_on_events();
     }
 }
@@ -94,13 +98,18 @@ impl State {
                     self.reports.push(Report::ConnectRefused);
                 }
                 Event::Overflowed(_) => self.reports.push(Report::Overflowed),
-                Event::Closed { reason } => self.reports.push(Report::Closed { reason }),
-                Event::Failed(refusal) => self.reports.push(Report::Failed(refusal)),
+                Event::Closed { reason } => self.end(Report::Closed { reason }),
+                Event::Failed(refusal) => self.end(Report::Failed(refusal)),
                 Event::Ready { agent_version, customer_message } => {
                     self.reports.push(Report::Ready { agent_version, customer_message });
                 }
             }
         }
+    }
+
+    fn end(&mut self, report: Report) {
+        self.over = true;
+        self.reports.push(report);
     }
 
     pub(crate) fn take_reports(&mut self) -> Vec<Report> {

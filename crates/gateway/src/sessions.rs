@@ -14,6 +14,20 @@ pub trait Sessions: Send + Sync + 'static {
     fn terminate(&self, session_id: &str) -> impl Future<Output = Result<(), SessionError>> + Send;
 }
 
+impl<S: Sessions> Sessions for std::sync::Arc<S> {
+    fn start(&self) -> impl Future<Output = Result<StartedSession, SessionError>> + Send {
+        S::start(self)
+    }
+
+    fn resume(&self, session_id: &str) -> impl Future<Output = Result<Option<ResumedSession>, SessionError>> + Send {
+        S::resume(self, session_id)
+    }
+
+    fn terminate(&self, session_id: &str) -> impl Future<Output = Result<(), SessionError>> + Send {
+        S::terminate(self, session_id)
+    }
+}
+
 /// Answer of StartSession.
 #[derive(Clone, Debug)]
 pub struct StartedSession {

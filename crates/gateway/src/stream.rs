@@ -26,6 +26,11 @@ impl TunnelStream {
     pub(crate) fn new(session: Arc<Session>, id: StreamId) -> Self {
         Self { session, id }
     }
+
+    /// Nothing more comes because the session has ended, not because the Target has closed.
+    pub(crate) fn has_lost_session(&self) -> bool {
+        self.session.lock().over
+    }
 }
 
 impl AsyncRead for TunnelStream {

@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     dial::{DialError, Proxy},
     direct::DirectError,
+    pool::MoveCause,
     sessions::{SessionError, Sessions},
     stream::TunnelStream,
 };
@@ -79,6 +80,15 @@ pub enum TunnelEvent {
         /// As AWS names it.
         session_id: String,
     },
+    /// A connection moved to another session before its Target had said anything.
+    Moved {
+        /// Session it was in, as AWS names it.
+        from: String,
+        /// Session it is in.
+        to: String,
+        /// Why.
+        cause: MoveCause,
+    },
     /// The SSM agent could not reach the Target for one connection.
     ConnectRefused {
         /// As AWS names it.
@@ -140,10 +150,33 @@ pub enum TunnelError {
     Start(SessionError),
 }
 
+/// Where events of a Tunnel go.
+pub(crate) type Tell = Box<dyn Fn(TunnelEvent) + Send + Sync>;
+
+/// Asks a Tunnel for connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Door(mpsc::Sender<Request>);
+
+impl Door {
+    pub(crate) async fn connect(&self) -> Result<TunnelStream, TunnelError> {
+        let (reply, stream) = oneshot::channel();
+        self.ask(Request::Connect(reply), stream).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: Request,
+        answer: oneshot::Receiver<Result<T, TunnelError>>,
+    ) -> Result<T, TunnelError> {
+        self.0.send(request).await.map_err(|_| TunnelError::Closed)?;
+        answer.await.unwrap_or(Err(TunnelError::Closed))
+    }
+}
+
 /// One byte path to a Target. Dropping it ends the session in the background; [`Tunnel::close`] waits for that.
 #[derive(Debug)]
 pub struct Tunnel {
-    requests: mpsc::Sender<Request>,
+    door: Door,
     nudge: Arc<Notify>,
     stop: DropGuard,
     task: JoinHandle<()>,
@@ -159,14 +192,45 @@ impl Tunnel {
         config: TunnelConfig,
         events: mpsc::UnboundedSender<TunnelEvent>,
     ) -> Result<Self, TunnelError> {
+        // Nobody listening is no reason to stop carrying bytes.
+        let tell = Box::new(move |event| drop(events.send(event)));
+        Self::start(sessions, config, tell, false, CancellationToken::new()).await
+    }
+
+    /// Of one session alone, ended by `stop`: when it has ended, connecting gives [`TunnelError::Closed`].
+    pub(crate) async fn open_once(
+        sessions: impl Sessions,
+        config: TunnelConfig,
+        tell: Tell,
+        stop: CancellationToken,
+    ) -> Result<Self, TunnelError> {
+        Self::start(sessions, config, tell, true, stop).await
+    }
+
+    async fn start(
+        sessions: impl Sessions,
+        config: TunnelConfig,
+        tell: Tell,
+        once: bool,
+        stop: CancellationToken,
+    ) -> Result<Self, TunnelError> {
         let (requests, inbox) = mpsc::channel(64);
         let nudge = Arc::new(Notify::new());
-        let stop = CancellationToken::new();
-        let keeper = Keeper::new(sessions, config, events, Arc::clone(&nudge), stop.clone());
-        let tunnel = Self { requests, nudge, stop: stop.drop_guard(), task: tokio::spawn(keeper.keep(inbox)) };
+        let keeper = Keeper::new(sessions, config, tell, once, Arc::clone(&nudge), stop.clone());
+        let tunnel =
+            Self { door: Door(requests), nudge, stop: stop.drop_guard(), task: tokio::spawn(keeper.keep(inbox)) };
         let (reply, opened) = oneshot::channel();
-        tunnel.ask(Request::Open(reply), opened).await?;
-        Ok(tunnel)
+        match tunnel.door.ask(Request::Open(reply), opened).await {
+            Ok(()) => Ok(tunnel),
+            Err(error) => {
+                tunnel.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// A new connection to the Target. Waits for a new session if the old one is gone; otherwise it may be written to at once.
@@ -174,8 +238,7 @@ impl Tunnel {
     /// # Errors
     /// [`TunnelError`].
     pub async fn connect(&self) -> Result<TunnelStream, TunnelError> {
-        let (reply, stream) = oneshot::channel();
-        self.ask(Request::Connect(reply), stream).await
+        self.door.connect().await
     }
 
     /// The machine woke or its network changed: replaces the websocket at once instead of waiting for silence to be noticed.
@@ -189,14 +252,5 @@ impl Tunnel {
         drop(stop);
         // The task catches its own errors; a panic in it has been reported by the runtime.
         drop(task.await);
-    }
-
-    async fn ask<T>(
-        &self,
-        request: Request,
-        answer: oneshot::Receiver<Result<T, TunnelError>>,
-    ) -> Result<T, TunnelError> {
-        self.requests.send(request).await.map_err(|_| TunnelError::Closed)?;
-        answer.await.unwrap_or(Err(TunnelError::Closed))
     }
 }

@@ -248,6 +248,7 @@ async fn report_tunnel(reporter: &Reporter, target: &Target, event: TunnelEvent)
         }
         TunnelEvent::ConnectRefused { .. } => tracing::warn!(%target, "the bastion cannot connect to the database"),
         TunnelEvent::Overflowed { .. } => tracing::warn!(%target, "a client that did not read was given up"),
+        TunnelEvent::Moved { from, to, cause } => tracing::info!(%target, from, to, ?cause, "a connection moved"),
         TunnelEvent::Started { session_id } => tracing::info!(%target, session_id, "a session was started"),
     }
 }

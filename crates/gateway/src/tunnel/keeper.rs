@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{EndCause, TunnelConfig, TunnelError, TunnelEvent};
+use super::{EndCause, Tell, TunnelConfig, TunnelError, TunnelEvent};
 use crate::{
     dial::{DialError, Dialer, Websocket},
     link::{Link, Pulse},
@@ -39,7 +39,9 @@ pub(super) struct Keeper<S> {
     channel: ssm_proto::Config,
     dialer: Dialer,
     pulse: Pulse,
-    events: mpsc::UnboundedSender<TunnelEvent>,
+    tell: Tell,
+    /// No other session follows the first.
+    once: bool,
     nudge: Arc<Notify>,
     stop: CancellationToken,
 }
@@ -68,14 +70,15 @@ impl<S: Sessions> Keeper<S> {
     pub(super) fn new(
         sessions: S,
         config: TunnelConfig,
-        events: mpsc::UnboundedSender<TunnelEvent>,
+        tell: Tell,
+        once: bool,
         nudge: Arc<Notify>,
         stop: CancellationToken,
     ) -> Self {
         let TunnelConfig { channel, dial_timeout, ping_interval, pong_deadline, proxy, tls } = config;
         let dialer = Dialer::new(proxy, tls, dial_timeout);
         let pulse = Pulse { interval: ping_interval, deadline: pong_deadline };
-        Self { sessions, channel, dialer, pulse, events, nudge, stop }
+        Self { sessions, channel, dialer, pulse, tell, once, nudge, stop }
     }
 
     pub(super) async fn keep(self, mut requests: mpsc::Receiver<Request>) {
@@ -94,6 +97,9 @@ impl<S: Sessions> Keeper<S> {
                     waiting.extend(iter::from_fn(|| requests.try_recv().ok()));
                     waiting.drain(..).for_each(|request| refuse(request, &error));
                 }
+            }
+            if self.once {
+                return waiting.into_iter().for_each(|request| refuse(request, &TunnelError::Closed));
             }
         }
     }
@@ -296,8 +302,7 @@ impl<S: Sessions> Keeper<S> {
     }
 
     fn tell(&self, event: TunnelEvent) {
-        // Nobody listening is no reason to stop carrying bytes.
-        drop(self.events.send(event));
+        (self.tell)(event);
     }
 }
 

@@ -20,7 +20,7 @@ use sandbox::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, split},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Notify, Semaphore, mpsc},
     time::timeout,
 };
 
@@ -42,12 +42,50 @@ impl Bed {
 
     pub(crate) async fn echoing_with(config: AgentConfig) -> Self {
         let bed = Self::new(config);
-        bed.target(|mut client| async move {
+        bed.echo().await;
+        bed
+    }
+
+    pub(crate) async fn echo(&self) {
+        self.target(|mut client| async move {
             let (mut from, mut to) = split(&mut client);
             drop(copy(&mut from, &mut to).await);
         })
         .await;
-        bed
+    }
+
+    /// The Target echoes to its first client and says nothing to the others, as a host that hangs.
+    pub(crate) async fn target_that_answers_once(&self) {
+        let clients = AtomicUsize::new(0);
+        self.target(move |mut client| {
+            let first = clients.fetch_add(1, SeqCst) == 0;
+            async move {
+                let (mut from, mut to) = split(&mut client);
+                if first {
+                    drop(copy(&mut from, &mut to).await);
+                } else {
+                    drop(copy(&mut from, &mut tokio::io::sink()).await);
+                }
+            }
+        })
+        .await;
+    }
+
+    /// The Target answers each byte with an `a`, but only when it is told to.
+    pub(crate) async fn target_that_waits(&self) -> Arc<Notify> {
+        let told = Arc::new(Notify::new());
+        let answer = Arc::clone(&told);
+        self.target(move |mut client| {
+            let answer = Arc::clone(&answer);
+            async move {
+                while client.read_u8().await.is_ok() {
+                    answer.notified().await;
+                    drop(client.write_all(b"a").await);
+                }
+            }
+        })
+        .await;
+        told
     }
 
     pub(crate) fn new(config: AgentConfig) -> Self {
@@ -87,6 +125,8 @@ impl Bed {
     pub(crate) async fn pool_with(&self, config: PoolConfig) -> (Pool, Events) {
         let (told, events) = mpsc::unbounded_channel();
         let pool = in_time(Pool::open(self.sessions.clone(), config, told)).await;
+        // The first session was asked for: what is told from now on is another one.
+        self.sessions.asked.notified().await;
         (pool.expect("the data channel is there"), Events(events))
     }
 
@@ -98,7 +138,12 @@ impl Bed {
 
     /// The session most recently started.
     pub(crate) fn session_id(&self) -> String {
-        session_id(self.sessions.started.load(SeqCst))
+        session_id(self.started())
+    }
+
+    /// Sessions so far.
+    pub(crate) fn started(&self) -> usize {
+        self.sessions.started.load(SeqCst)
     }
 }
 
@@ -129,11 +174,28 @@ pub(crate) struct TestSessions {
     pub(crate) errors: Arc<Mutex<Vec<SessionError>>>,
     /// Replaces the stream URL.
     pub(crate) stream_url: Arc<Mutex<Option<String>>>,
+    /// A session is being asked for.
+    pub(crate) asked: Arc<Notify>,
+    /// How many sessions may be started.
+    gate: Arc<Semaphore>,
 }
 
 impl TestSessions {
     fn of(channels: &DataChannels) -> Self {
-        Self { channels: channels.clone(), started: Arc::default(), errors: Arc::default(), stream_url: Arc::default() }
+        Self {
+            channels: channels.clone(),
+            started: Arc::default(),
+            errors: Arc::default(),
+            stream_url: Arc::default(),
+            asked: Arc::default(),
+            gate: Arc::new(Semaphore::new(1000)),
+        }
+    }
+
+    /// From now on nobody gets a session without a permit of what is returned.
+    pub(crate) fn shut(&self) -> Arc<Semaphore> {
+        self.gate.forget_permits(usize::MAX);
+        Arc::clone(&self.gate)
     }
 
     fn next_error(&self) -> Result<(), SessionError> {
@@ -143,6 +205,8 @@ impl TestSessions {
 
 impl Sessions for TestSessions {
     async fn start(&self) -> Result<StartedSession, SessionError> {
+        self.asked.notify_one();
+        self.gate.acquire().await.expect("it is never closed").forget();
         self.next_error()?;
         let session_id = session_id(self.started.fetch_add(1, SeqCst) + 1);
         let properties = PortProperties { host: Some(HOST.to_owned()), port: PORT };
@@ -193,6 +257,6 @@ pub(crate) fn pattern(length: usize) -> Vec<u8> {
         .collect()
 }
 
-fn session_id(number: usize) -> String {
+pub(crate) fn session_id(number: usize) -> String {
     format!("dev-{number:017x}")
 }

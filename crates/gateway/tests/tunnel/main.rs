@@ -6,6 +6,7 @@ mod ends;
 mod faults;
 mod http_proxy;
 mod login;
+mod pool;
 mod program;
 mod smux;
 mod soak;
