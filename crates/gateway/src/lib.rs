@@ -13,6 +13,7 @@ mod listener;
 mod login;
 mod pool;
 mod port_holder;
+mod rds_roots;
 mod route;
 mod session;
 mod sessions;
@@ -24,11 +25,12 @@ pub use dial::{DialError, Proxy};
 pub use direct::{Direct, DirectError};
 pub use front::{
     CertificateError, Credential, Door, DoorError, Doors, Duplex, Ending, Front, FrontConfig, FrontEvent, FrontLimits,
-    Logins, NoCredential, Origin, Reason, TurnedAway, Upstream, UpstreamStream,
+    Logins, MysqlSettings, NoCredential, Origin, Reason, TurnedAway, Upstream, UpstreamStream,
 };
 pub use listener::{BindError, Holder, Listener};
 pub use login::{Login, LoginError, prove_login};
 pub use pool::{FirstWord, MoveCause, Pool, PoolConfig, PoolStream};
+pub use rds_roots::{RDS_ROOTS_PEM, RootsError, rds_roots};
 pub use route::{Demand, Route, RouteStream};
 pub use sessions::{ResumedSession, SessionError, Sessions, StartedSession};
 pub use ssm_proto::{AgentVersion, Config, Refusal};
