@@ -56,7 +56,7 @@ pub use upstream::{Duplex, Upstream, UpstreamStream};
 /// After a failed accept, most often for want of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// For connections to say farewell when the Front closes.
-const CLOSING: Duration = Duration::from_secs(3);
+const CLOSING: Duration = Duration::from_secs(4);
 
 /// A local server in front of one Target. Dropping it breaks its connections off; [`Front::close`] ends them in good order.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Front {
         let (doors, connections) = (Arc::new(doors), TaskTracker::new());
         let entrance = Entrance { shared: Arc::clone(&shared), connections: connections.clone(), stop: stop.clone() };
         let serving = accepting.clone().run_until_cancelled_owned(entrance.serve(Arc::clone(&doors)));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
+        connections.spawn(stop.clone().run_until_cancelled_owned(serving));
         Ok(Self { shared, doors, ending, connections, accepting, _stop: stop.drop_guard() })
     }
 

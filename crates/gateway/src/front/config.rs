@@ -74,3 +74,22 @@ impl Default for FrontLimits {
         }
     }
 }
+
+#[cfg(test)]
+impl FrontConfig {
+    /// Of a PostgreSQL that is nowhere.
+    pub(crate) fn example() -> Self {
+        Self {
+            engine: Engine::Postgres,
+            target: "orders".to_owned(),
+            database_user: "app_ro".to_owned(),
+            database: "shop".to_owned(),
+            read_only: false,
+            server_name: "orders.example".to_owned(),
+            roots: Vec::new(),
+            local_password: "local".into(),
+            mysql: MysqlSettings::default(),
+            limits: FrontLimits::default(),
+        }
+    }
+}

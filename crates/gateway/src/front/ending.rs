@@ -60,6 +60,11 @@ impl EndingWatch {
         }
     }
 
+    /// Waits until the Grant is over.
+    pub(crate) async fn over(&mut self) {
+        while !matches!(self.next().await, Stage::Over(_)) {}
+    }
+
     /// Whether new connections are turned away, and with what.
     pub(crate) fn closing(&self) -> Option<Ending> {
         let ending = self.ending.borrow().clone();

@@ -34,3 +34,28 @@ impl Guard {
         self.failures.store(0, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_connections_guess_no_faster_than_one() {
+        let guard = Guard::default();
+        let start = Instant::now();
+        join_all((0..20).map(|_| async {
+            let failures = guard.wrong();
+            guard.hold_back(failures).await;
+        }))
+        .await;
+        assert!(start.elapsed() > Duration::from_secs(110), "{:?}", start.elapsed());
+        guard.right();
+        let start = Instant::now();
+        let failures = guard.wrong();
+        guard.hold_back(failures).await;
+        assert_eq!((failures, start.elapsed()), (1, FIRST), "who mistypes once hardly notices");
+    }
+}

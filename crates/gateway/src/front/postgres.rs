@@ -12,14 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use db_proto::postgres::{ScramVerifier, Startup, TERMINATE};
 use futures_util::FutureExt;
 use secrets::Secret;
-use tokio::{io::AsyncWriteExt, select};
+use tokio::{io::AsyncWriteExt, join, select};
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    Shared, Visit, Visited,
-    doors::Client,
-    event::TurnedAway,
-    splice::{Spliced, splice},
-};
+use super::{Shared, Visit, Visited, doors::Client, event::TurnedAway, splice::splice};
 use crate::connections::Open;
 use cancel::Cancels;
 use dialogue::PostgresDialogue;
@@ -100,11 +96,19 @@ async fn connect(
     let cancel = logged_in.cancel_key.map(|key| desk.cancels.keep(key));
     visit.logged_in(parameters.user(), parameters.database(), parameters::application_name(&parameters));
     let dialogue = PostgresDialogue::new(logged_in.transaction_status);
-    let spliced = splice(client, stream, dialogue, open, visit.shared.ending()).await;
-    if let (Spliced::Ended, Some(cancel)) = (&spliced, &cancel) {
-        // A query that runs would go on at the server without anybody to hear its result.
-        desk.cancels.pass_on(&visit.shared, cancel.key()).await;
-    }
+    let finished = CancellationToken::new();
+    let splicing = async {
+        let _finished = finished.clone().drop_guard();
+        splice(client, stream, dialogue, open, visit.shared.ending()).await
+    };
+    let cancelling = async {
+        let mut ending = visit.shared.ending();
+        if let (Some(()), Some(cancel)) = (finished.run_until_cancelled(ending.over()).await, &cancel) {
+            // A query that runs would go on at the server without anybody to hear its result.
+            desk.cancels.pass_on(&visit.shared, cancel.key()).await;
+        }
+    };
+    let (spliced, ()) = join!(splicing, cancelling);
     Ok(Visited::Closed(spliced.error()))
 }
 

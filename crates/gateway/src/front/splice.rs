@@ -80,22 +80,21 @@ pub(crate) async fn splice(
         spliced = download.run(&mut from_server) => spliced,
         () = outlived(&mut over) => Spliced::Ended,
     };
-    if matches!(spliced, Spliced::Finished | Spliced::Ended) {
-        drop(timeout(LAST_WORDS, to_client.shutdown()).await);
-        // Closing with unread bytes would reset the connection and take the last answer with it.
-        drop(timeout(FAREWELL, copy(&mut from_client, &mut sink())).await);
-    }
+    let patience = match spliced {
+        Spliced::Finished => FAREWELL,
+        Spliced::Ended => LAST_WORDS,
+        Spliced::Broken(_) => return spliced,
+    };
+    drop(timeout(LAST_WORDS, to_client.shutdown()).await);
+    // Closing with unread bytes would reset the connection and take the last answer with it.
+    drop(timeout(patience, copy(&mut from_client, &mut sink())).await);
     spliced
 }
 
 /// Returns when the Grant is over and the farewell has had its time.
 pub(crate) async fn outlived(ending: &mut EndingWatch) {
-    loop {
-        match ending.next().await {
-            Stage::Over(_) => return sleep(LAST_WORDS).await,
-            Stage::Notice(_) | Stage::LastCall(_) => {}
-        }
-    }
+    ending.over().await;
+    sleep(LAST_WORDS).await;
 }
 
 async fn upload(
@@ -207,3 +206,6 @@ enum Followed {
     Ended,
     Later(Stage),
 }
+
+#[cfg(test)]
+mod tests;

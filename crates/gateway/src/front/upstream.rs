@@ -246,3 +246,6 @@ pub(crate) fn tls_config(roots: &[CertificateDer<'static>]) -> Result<ClientConf
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(store).with_no_client_auth())
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,3 +82,51 @@ fn origin_name(origin: &Origin) -> String {
 fn value<'a>(parameters: &'a StartupParameters, name: &str) -> Option<&'a str> {
     parameters.others().iter().rev().find(|(candidate, _)| candidate == name).map(|(_, value)| value.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(database: &str, others: &[(&str, &str)]) -> StartupParameters {
+        let parameters = StartupParameters::new("orders", database).expect("plain words");
+        others.iter().fold(parameters, |all, (name, value)| all.with(*name, *value).expect("plain words"))
+    }
+
+    fn sent(read_only: bool, client: &StartupParameters) -> StartupParameters {
+        let origin = Origin { person: "\u{e9}va@acme.dev".to_owned(), request: Some("r".repeat(80)) };
+        upstream(&FrontConfig { read_only, ..FrontConfig::example() }, client, "app_clone", &origin).expect("it fits")
+    }
+
+    #[test]
+    fn what_a_client_sets_is_passed_on_and_what_it_leaves_out_is_filled_in() {
+        let bare = sent(false, &client("orders", &[("application_name", "")]));
+        assert_eq!((bare.user(), bare.database()), ("app_clone", "shop"));
+        let name = application_name(&bare);
+        assert!(name.starts_with("daypass ?va@acme.dev rrr") && name.len() == LONGEST_NAME, "{name}");
+
+        let full = client("other", &[("application_name", "till"), ("options", "-c geqo=off"), ("TimeZone", "UTC")]);
+        let passed = sent(false, &full);
+        assert_eq!((passed.database(), passed.others()), ("other", full.others()));
+    }
+
+    #[test]
+    fn read_only_comes_before_the_clients_own_options() {
+        let options = |client: &StartupParameters| value(&sent(true, client), "options").map(str::to_owned);
+        assert_eq!(options(&client("shop", &[])).as_deref(), Some("-c default_transaction_read_only=on"));
+        let own = client("shop", &[("options", "-c default_transaction_read_only=off")]);
+        let expected = "-c default_transaction_read_only=on -c default_transaction_read_only=off";
+        assert_eq!(options(&own).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn programs_that_copy_whole_databases_are_known() {
+        for (others, expected) in [
+            (&[("application_name", "pg_dump")][..], Demand::Bulk),
+            (&[("application_name", "psql")], Demand::Interactive),
+            (&[("replication", "database")], Demand::Bulk),
+            (&[("replication", "off")], Demand::Interactive),
+        ] {
+            assert_eq!(demand(&client("shop", others)), expected, "{others:?}");
+        }
+    }
+}
