@@ -245,8 +245,11 @@ pub(crate) fn config(authority: &CertificateAuthority) -> FrontConfig {
 }
 
 pub(crate) fn route(address: SocketAddr) -> Arc<dyn Upstream> {
-    let direct = Direct::new(address.ip().to_string(), address.port(), Duration::from_secs(5));
-    Arc::new(Route::from(direct))
+    Arc::new(Route::from(direct(address)))
+}
+
+pub(crate) fn direct(address: SocketAddr) -> Direct {
+    Direct::new(address.ip().to_string(), address.port(), Duration::from_secs(5))
 }
 
 pub(crate) fn out(output: &Output) -> String {

@@ -4,5 +4,6 @@ mod bed;
 mod endings;
 mod hostile;
 mod logins;
+mod protocol;
 mod psql;
 mod refusals;
