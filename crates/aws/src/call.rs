@@ -29,7 +29,7 @@ impl Caller {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        self.refuse_expired(operation)?;
+        refuse_expired(&self.config, self.expires_at, operation)?;
         let signed_by = self.config.skew().seconds();
         match self.once(operation, attempt()).await {
             Err(AwsError::ClockSkewed { .. }) if self.config.skew().seconds() != signed_by => {
@@ -53,13 +53,18 @@ impl Caller {
             classify(operation, &endpoint, self.config.skew().seconds(), &error)
         })
     }
+}
 
-    fn refuse_expired(&self, operation: &'static str) -> Result<(), AwsError> {
-        match self.expires_at {
-            Some(end) if end <= self.config.skew().now() => {
-                Err(AwsError::CredentialsExpired { operation, message: format!("the credentials ended at {end}") })
-            }
-            Some(_) | None => Ok(()),
+/// Tells expired Credentials before anything is sent.
+pub(crate) fn refuse_expired(
+    config: &AwsConfig,
+    expires_at: Option<WallTime>,
+    operation: &'static str,
+) -> Result<(), AwsError> {
+    match expires_at {
+        Some(end) if end <= config.skew().now() => {
+            Err(AwsError::CredentialsExpired { operation, message: format!("the credentials ended at {end}") })
         }
+        Some(_) | None => Ok(()),
     }
 }

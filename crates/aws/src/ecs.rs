@@ -50,14 +50,10 @@ impl Ecs {
 
 /// A cluster or service that is not there.
 fn unknown(error: AwsError) -> AwsError {
-    match &error {
-        AwsError::Rejected { code, .. } if code.starts_with("ClusterNotFound") => {
-            AwsError::NotFound { what: "ECS cluster of that name".into() }
-        }
-        AwsError::Rejected { code, .. } if code.starts_with("ServiceNotFound") => {
-            AwsError::NotFound { what: "ECS service of that name".into() }
-        }
-        _ => error,
+    let known = [("ClusterNotFound", "ECS cluster of that name"), ("ServiceNotFound", "ECS service of that name")];
+    match known.into_iter().find(|(code, _)| error.is_rejected_with(code)) {
+        Some((_, what)) => AwsError::NotFound { what: what.into() },
+        None => error,
     }
 }
 

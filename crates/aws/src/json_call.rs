@@ -10,10 +10,10 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
-use model::WallTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::refuse_expired;
 use crate::error::{chain, refused, unreachable, wrong_answer};
 use crate::{AwsConfig, AwsError, Credentials};
 
@@ -48,7 +48,7 @@ impl JsonCaller {
         operation: &'static str,
         input: &impl Serialize,
     ) -> Result<T, AwsError> {
-        self.refuse_expired(operation)?;
+        refuse_expired(&self.config, Some(self.credentials.expires_at), operation)?;
         let body = serde_json::to_string(input).map_err(|e| wrong_answer(operation, chain(&e)))?;
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {
@@ -123,13 +123,5 @@ impl JsonCaller {
             }
             None => wrong_answer(operation, "it has no error code".into()),
         }
-    }
-
-    fn refuse_expired(&self, operation: &'static str) -> Result<(), AwsError> {
-        let end: WallTime = self.credentials.expires_at;
-        if end <= self.config.skew().now() {
-            return Err(AwsError::CredentialsExpired { operation, message: format!("the credentials ended at {end}") });
-        }
-        Ok(())
     }
 }
