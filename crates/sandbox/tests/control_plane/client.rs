@@ -147,10 +147,15 @@ impl Client {
         answer(post).await
     }
 
-    /// A token to log in at `host` as `user`.
+    /// A token to log in to the PostgreSQL at `host` as `user`.
     pub(crate) fn db_auth_token(&self, host: &str, user: &str) -> String {
+        self.db_auth_token_at(&format!("{host}:5432"), user)
+    }
+
+    /// A token to log in at `endpoint` (`host:port`) as `user`.
+    pub(crate) fn db_auth_token_at(&self, endpoint: &str, user: &str) -> String {
         let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
-        let login = format!("{host}:5432/?Action=connect&DBUser={user}");
+        let login = format!("{endpoint}/?Action=connect&DBUser={user}");
         let mut settings = SigningSettings::default();
         settings.expires_in = Some(Duration::from_secs(900));
         settings.signature_location = SignatureLocation::QueryParams;

@@ -90,6 +90,31 @@ async fn a_token_logs_in_where_a_policy_allows_it_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_token_logs_in_to_mysql_where_a_policy_allows_it() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.expect("the servers are installed");
+    let ana = Client::new(&sandbox, "ana", "JitRds");
+    let at = "billing-mysql.c9daypass0.eu-west-1.rds.amazonaws.com:3306";
+    let port = sandbox.database_address("billing-mysql").expect("it runs").port();
+    let log_in = async |user: &str, token: String| {
+        let mut mariadb = Command::new("mariadb");
+        mariadb.args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", "--ssl", "-Ne", "SELECT CURRENT_USER()"]);
+        mariadb.args([format!("-P{port}"), format!("-u{user}")]).env("MYSQL_PWD", token);
+        let run = tokio::task::spawn_blocking(move || mariadb.output());
+        said(&run.await.expect("no panic").expect("the client is installed"))
+    };
+    assert_eq!(log_in("app_ro", ana.db_auth_token_at(at, "app_ro")).await, "app_ro@%");
+    let refused = log_in("app_rw", ana.db_auth_token_at(at, "app_rw")).await;
+    assert!(refused.contains("ERROR 1045 (28000): Access denied for user 'app_rw'"), "{refused}");
+    let other_port = log_in("app_ro", ana.db_auth_token_at(&at.replace("3306", "3307"), "app_ro")).await;
+    assert!(other_port.contains("ERROR 1045"), "{other_port}");
+    let codes: Vec<String> = sandbox.iam_db_auth_errors().into_iter().map(|error| error.refusal.code).collect();
+    assert_eq!(codes, ["NotAuthorized", "InvalidToken"]);
+    let described = ana.rds("DescribeDBInstances", &[("DBInstanceIdentifier", "billing-mysql")]).await;
+    assert_eq!((described.xml("Engine"), described.xml("Port")), ("mysql", "3306"));
+    assert!(described.xml("SecretArn").contains(":secret:rds!db-"), "its master's password");
+}
+
+#[tokio::test]
 async fn a_grant_may_take_a_while_to_be_known_everywhere() {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.expect("PostgreSQL is installed");
     sandbox.delay_policies(Duration::from_secs(30));
