@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, Visit, Visited, doors::Client, event::TurnedAway, splice::splice};
 use crate::connections::Open;
-use cancel::Cancels;
+use cancel::{Cancels, Kept};
 use dialogue::PostgresDialogue;
 use local::{Arrival, Local};
 use target::{Session, Target};
@@ -66,7 +66,7 @@ pub(crate) async fn serve(
             desk.cancels.pass_on(&visit.shared, &key).await;
             Ok(Visited::Errand)
         }
-        Arrival::Client(local, startup) => connect(local, &startup, visit, desk, open).await,
+        Arrival::Client(local, startup) => connect(*local, &startup, visit, desk, open).await,
     }
 }
 
@@ -89,27 +89,26 @@ async fn connect(
         }
     };
     let Session { mut stream, logged_in, parameters } = session;
-    let client = match local.accept(&logged_in, &mut stream).await {
-        Ok(client) => client,
-        Err(error) => return Err(words::client_left(&error.to_string())),
-    };
-    let cancel = logged_in.cancel_key.map(|key| desk.cancels.keep(key));
+    let cancel = logged_in.cancel_key.clone().map(|key| desk.cancels.keep(key));
+    let accepted = local.accept(&logged_in, &mut stream).await;
+    let client = accepted.map_err(|error| words::client_left(&error.to_string()))?;
     visit.logged_in(parameters.user(), parameters.database(), parameters::application_name(&parameters));
-    let dialogue = PostgresDialogue::new(logged_in.transaction_status);
     let finished = CancellationToken::new();
     let splicing = async {
         let _finished = finished.clone().drop_guard();
+        let dialogue = PostgresDialogue::new(logged_in.transaction_status);
         splice(client, stream, dialogue, open, visit.shared.ending()).await
     };
-    let cancelling = async {
-        let mut ending = visit.shared.ending();
-        if let (Some(()), Some(cancel)) = (finished.run_until_cancelled(ending.over()).await, &cancel) {
-            // A query that runs would go on at the server without anybody to hear its result.
-            desk.cancels.pass_on(&visit.shared, cancel.key()).await;
-        }
-    };
-    let (spliced, ()) = join!(splicing, cancelling);
+    let (spliced, ()) = join!(splicing, end_query(&visit.shared, desk, cancel.as_ref(), &finished));
     Ok(Visited::Closed(spliced.error()))
+}
+
+/// Once the Grant is over: a query that runs would go on at the server without anybody to hear its result.
+async fn end_query(shared: &Shared, desk: &Desk, cancel: Option<&Kept>, finished: &CancellationToken) {
+    let mut ending = shared.ending();
+    if let (Some(()), Some(cancel)) = (finished.run_until_cancelled(ending.over()).await, cancel) {
+        desk.cancels.pass_on(shared, cancel.key()).await;
+    }
 }
 
 async fn log_in(shared: &Shared, startup: &Startup) -> Result<Session, TurnedAway> {

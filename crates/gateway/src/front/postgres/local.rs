@@ -33,7 +33,7 @@ pub(super) enum Arrival {
     /// To cancel another one's query.
     Cancel(CancelKey),
     /// To be logged in, and it may.
-    Client(Local, Startup),
+    Client(Box<Local>, Startup),
 }
 
 /// The client's side of a connection.
@@ -54,7 +54,7 @@ pub(super) async fn arrive(client: Client, visit: &Visit, desk: &Desk) -> Result
     let mut local = timeout_at(until, Local::open(client, shared)).await.map_err(|_| words::stalled())??;
     match timeout_at(until, local.log_in(shared, verifier.as_ref())).await {
         Ok(Ok(Step::Cancel(key))) => Ok(Arrival::Cancel(key)),
-        Ok(Ok(Step::Enter(startup))) => Ok(Arrival::Client(local, startup)),
+        Ok(Ok(Step::Enter(startup))) => Ok(Arrival::Client(Box::new(local), startup)),
         Ok(Err(why)) => {
             if why.reason == Reason::LocalPassword {
                 visit.wrong_password().await;
