@@ -115,3 +115,19 @@ fn attribute<'a>(request: &'a LoginRequest, name: &str) -> &'a str {
     let named = request.attributes.iter().find(|(key, _)| key == name);
     named.map(|(_, value)| value.as_str()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_copy_databases_get_a_way_of_their_own() {
+        for (program, wanted) in
+            [("mysqldump", Demand::Bulk), ("mariadb-dump", Demand::Bulk), ("mysql", Demand::Interactive)]
+        {
+            let attributes = vec![("program_name".to_owned(), program.to_owned())];
+            assert_eq!(demand(&LoginRequest { attributes, ..LoginRequest::default() }), wanted, "{program}");
+        }
+        assert_eq!(demand(&LoginRequest::default()), Demand::Interactive, "clients that say nothing");
+    }
+}

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use db_proto::mysql::is_ok;
+use db_proto::mysql::{ClientLoginError, is_ok};
 use sandbox::mariadb::MysqlPlugin;
 
 use crate::{
-    bed::{Bed, Database, TOKEN, TestLogins, out, run, secret, token, words},
+    bed::{Bed, Database, PASSWORD, TOKEN, TestLogins, out, run, secret, token, words},
     wire::Wire,
 };
 
@@ -43,6 +43,22 @@ async fn compression_is_ours_alone_and_big_results_survive_it() {
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[..2], ["20000000", "1"]);
     assert!(lines[2].len() == 17_000_000 && lines[2].bytes().all(|byte| byte == b'w'), "a row of two packets");
+}
+
+#[tokio::test]
+async fn a_dump_is_whole_and_loads_again() {
+    let database = Database::start().await;
+    let bed = Bed::at(&database).await;
+    bed.front.prove().await.expect("the token is right");
+    let port = format!("--port={}", bed.port());
+    let mut dump = tokio::process::Command::new("mariadb-dump");
+    dump.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("MYSQL_PWD", PASSWORD);
+    dump.args(["--no-defaults", "--host=127.0.0.1", &port, "--user=app_rw", "--single-transaction", "billing"]);
+    let dumped = out(&run(&mut dump).await);
+    assert!(dumped.contains("CREATE TABLE `invoices`") && dumped.ends_with(|last: char| last.is_ascii_digit()));
+    out(&bed.sql(&[], "DROP TABLE invoice_lines").await);
+    out(&bed.sql(&[], &dumped).await);
+    assert_eq!(out(&bed.sql(&[], "SELECT COUNT(*) > 60 FROM invoice_lines").await), "1");
 }
 
 #[tokio::test]
@@ -91,10 +107,13 @@ async fn a_session_changes_its_user_and_goes_on() {
         let mut wire = Wire::log_in(&bed).await.expect("it may");
         assert!(is_ok(&wire.ask(b"\x03SET @mine = 1").await));
         let before = wire.value("SELECT CONNECTION_ID()").await;
-        wire.change_user("billing").await.expect("the local password is right");
+        wire.change_user(PASSWORD).await.expect("the local password is right");
         assert_eq!(wire.value("SELECT @mine IS NULL").await, "1", "its state is reset");
         assert_eq!(wire.value("SELECT CONNECTION_ID()").await, before, "it is the same session");
         assert_eq!(wire.value("SELECT DATABASE()").await, "billing");
+        let refused = wire.change_user("guess").await.expect_err("a wrong local password");
+        assert!(matches!(refused, ClientLoginError::Refused { error, .. } if error.code == 1045));
+        assert_eq!(wire.packet().await, None, "whoever fails is out");
     }
 }
 

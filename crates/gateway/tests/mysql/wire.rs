@@ -21,8 +21,8 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) async fn log_in(bed: &Bed) -> Result<Self, ClientLoginError> {
         let mut stream = TcpStream::connect(("127.0.0.1", bed.port())).await.expect("it listens");
-        let mut login = ClientLogin::new(options("billing"), Transport::Plain);
-        let session = drive(&mut login, &mut stream).await?;
+        let mut login = ClientLogin::new(options(), Transport::Plain);
+        let session = drive(&mut login, &mut stream, PASSWORD).await?;
         Ok(Self { stream, unread: Vec::new(), session })
     }
 
@@ -79,9 +79,9 @@ impl Wire {
         String::from_utf8_lossy(&packets[3][1..]).into_owned()
     }
 
-    pub(crate) async fn change_user(&mut self, database: &str) -> Result<(), ClientLoginError> {
-        let mut login = ClientLogin::change_user(&self.session, options(database));
-        drive(&mut login, &mut self.stream).await.map(|_| ())
+    pub(crate) async fn change_user(&mut self, password: &str) -> Result<(), ClientLoginError> {
+        let mut login = ClientLogin::change_user(&self.session, options());
+        drive(&mut login, &mut self.stream, password).await.map(|_| ())
     }
 }
 
@@ -90,14 +90,14 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(30), future).await.expect("soon")
 }
 
-async fn drive(login: &mut ClientLogin, stream: &mut TcpStream) -> Result<LoggedIn, ClientLoginError> {
+async fn drive(login: &mut ClientLogin, stream: &mut TcpStream, password: &str) -> Result<LoggedIn, ClientLoginError> {
     let mut buffer = vec![0; 4096];
     loop {
         while let Some(bytes) = login.poll_transmit() {
             stream.write_all(&bytes).await.expect("it is open");
         }
         match login.poll_event() {
-            Some(ClientEvent::PasswordWanted) => login.password(PASSWORD.as_bytes()),
+            Some(ClientEvent::PasswordWanted) => login.password(password.as_bytes()),
             Some(ClientEvent::LoggedIn(session)) => return Ok(*session),
             Some(ClientEvent::Failed(error)) => return Err(error),
             Some(ClientEvent::StartTls) => panic!("not asked for"),
@@ -109,10 +109,10 @@ async fn drive(login: &mut ClientLogin, stream: &mut TcpStream) -> Result<Logged
     }
 }
 
-fn options(database: &str) -> LoginOptions {
+fn options() -> LoginOptions {
     LoginOptions {
         user: USER.to_owned(),
-        database: Some(database.to_owned()),
+        database: Some("billing".to_owned()),
         // With EOF packets: a row is then the third packet of an answer.
         capabilities: Capabilities::PROTOCOL_41,
         longest_packet: 1 << 24,

@@ -215,3 +215,35 @@ fn attributes(request: &LoginRequest, origin: &Origin) -> Vec<(String, String)> 
     }
     attributes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin { person: "ana@acme.dev".to_owned(), request: Some("req-7".to_owned()) }
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn who_and_why_stand_behind_the_attributes_of_the_client() {
+        let request = LoginRequest { attributes: pairs(&[("program_name", "mysql")]), ..LoginRequest::default() };
+        let wanted =
+            pairs(&[("program_name", "mysql"), ("daypass_person", "ana@acme.dev"), ("daypass_request", "req-7")]);
+        assert_eq!(attributes(&request, &origin()), wanted);
+    }
+
+    #[test]
+    fn what_the_client_says_of_itself_stays_and_nothing_empty_is_added() {
+        let request = LoginRequest { attributes: pairs(&[("daypass_person", "a robot")]), ..LoginRequest::default() };
+        let nobody = Origin { person: String::new(), request: None };
+        assert_eq!(attributes(&request, &nobody), request.attributes);
+        assert_eq!(
+            attributes(&request, &origin()),
+            pairs(&[("daypass_person", "a robot"), ("daypass_request", "req-7")])
+        );
+    }
+}

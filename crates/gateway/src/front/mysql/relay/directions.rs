@@ -61,6 +61,7 @@ impl<R: AsyncRead + Unpin> Upload<'_, R> {
             }
             match self.from.read(&mut buffer).await {
                 Ok(0) => break,
+                Err(error) if is_end(&error) => break,
                 Ok(length) => self.talk.lock().phase.receive_from_client(&buffer[..length]),
                 Err(error) => return Stop::End(Spliced::Broken(error)),
             }
@@ -68,6 +69,11 @@ impl<R: AsyncRead + Unpin> Upload<'_, R> {
         drop(self.to.close().await);
         std::future::pending().await
     }
+}
+
+/// MySQL's programs close their connections without a word of TLS; `COM_QUIT` is their farewell.
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Answers.
@@ -94,8 +100,7 @@ impl<W: AsyncWrite + Unpin> Download<'_, W> {
                 bytes = self.from.next() => match bytes {
                     Ok(bytes) if bytes.is_empty() => return Ok(Spliced::Finished),
                     Ok(bytes) => self.pass(bytes).await?,
-                    // MySQL closes its sockets without a word of TLS.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Spliced::Finished),
+                    Err(error) if is_end(&error) => return Ok(Spliced::Finished),
                     Err(error) => return Err(error),
                 },
                 next = self.ending.next() => stage = Some(next),
