@@ -10,7 +10,6 @@ mod direct;
 mod front;
 mod link;
 mod listener;
-mod login;
 mod pool;
 mod port_holder;
 mod rds_roots;
@@ -28,7 +27,6 @@ pub use front::{
     Logins, MysqlSettings, NoCredential, Origin, Reason, TurnedAway, Upstream, UpstreamStream,
 };
 pub use listener::{BindError, Holder, Listener};
-pub use login::{Login, LoginError, prove_login};
 pub use pool::{FirstWord, MoveCause, Pool, PoolConfig, PoolStream};
 pub use rds_roots::{RDS_ROOTS_PEM, RootsError, rds_roots};
 pub use route::{Demand, Route, RouteStream};

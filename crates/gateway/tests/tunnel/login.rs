@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gateway::{Login, LoginError, Tunnel, prove_login};
+use futures_util::{FutureExt, future::BoxFuture};
+use gateway::{
+    Credential, Doors, Front, FrontConfig, FrontLimits, Logins, MysqlSettings, NoCredential, Origin, Reason, Route,
+};
+use model::Engine;
 use sandbox::{
     clock::Clock,
     data_channel::AgentConfig,
@@ -10,74 +14,80 @@ use sandbox::{
     rds_front::{LoginAttempt, RdsFront, RdsFrontConfig, TokenCheck, TokenRefusal},
     tls::CertificateAuthority,
 };
+use tokio::{sync::mpsc, time::Instant};
+use tokio_postgres::NoTls;
 
-use crate::bed::{Bed, HOST, PORT};
+use crate::bed::{Bed, HOST, PORT, in_time};
 
 #[tokio::test]
-async fn a_login_with_the_right_token_is_proven_and_each_wrong_one_is_told_apart() {
-    let world = World::start().await;
-    let tunnel = &world.tunnel;
+async fn a_front_logs_in_through_a_tunnel_and_tells_what_stands_in_the_way() {
+    let clock = Clock::real();
+    let authority = CertificateAuthority::new("Daypass test", clock.now()).expect("keys can be made");
+    let postgres = Postgres::start().await.expect("PostgreSQL is installed");
+    let endpoint = RdsFront::start(RdsFrontConfig {
+        endpoint_host: HOST.to_owned(),
+        endpoint_port: PORT,
+        region: "eu-west-1".to_owned(),
+        resource_id: "db-ABC".to_owned(),
+        certificate: authority.certificate(&[HOST], clock.now()).expect("a name"),
+        upstream: postgres.socket_dir().to_owned(),
+        check: Arc::new(OneToken),
+        clock,
+    })
+    .expect("loopback has free ports");
+    let bed = Bed::new(AgentConfig::default());
+    bed.route(endpoint.address());
 
-    let session = world.prove(tunnel, |_| ()).await.expect("the token is right");
-    assert!(session.parameters.iter().any(|(name, _)| name == "server_version"), "{session:?}");
+    let right = front(&bed, &authority, "right").await;
+    in_time(right.prove()).await.expect("the token is right");
+    let port = right.local_addr().expect("it listens").port();
+    let client = format!("host=127.0.0.1 port={port} user=app_ro password=local dbname={DATABASE}");
+    let (client, connection) = in_time(tokio_postgres::connect(&client, NoTls)).await.expect("it may enter");
+    tokio::spawn(connection);
+    let rows = in_time(client.query("SELECT id FROM orders", &[])).await.expect("it may read");
+    assert_eq!(rows.len(), 50);
 
-    let refused = world.prove(tunnel, |login| login.password = "stale".into()).await;
-    let Err(LoginError::Refused { sqlstate, message }) = refused else { panic!("{refused:?}") };
-    assert_eq!((sqlstate.as_str(), message.as_str()), ("28000", "PAM authentication failed for user \"app_ro\""));
-
-    let wrong_name = world.prove(tunnel, |login| login.server_name = "other.rds.amazonaws.com".to_owned()).await;
-    assert!(matches!(wrong_name, Err(LoginError::TlsName { .. })), "{wrong_name:?}");
-
-    let foreign = CertificateAuthority::new("Foreign", Clock::real().now()).expect("keys can be made");
-    let wrong_chain = world.prove(tunnel, |login| login.roots = vec![foreign.ca_der().clone()]).await;
-    assert!(matches!(wrong_chain, Err(LoginError::TlsChain { .. })), "{wrong_chain:?}");
+    let stale = front(&bed, &authority, "stale").await;
+    let refused = in_time(stale.prove()).await.expect_err("the token is stale");
+    assert_eq!((refused.reason, refused.sqlstate.as_str()), (Reason::Authentication, "28000"));
+    assert_eq!(refused.message, "PAM authentication failed for user \"app_ro\"");
 }
 
-struct World {
-    tunnel: Tunnel,
-    authority: CertificateAuthority,
-    _bed: Bed,
-    _front: RdsFront,
-    _postgres: Postgres,
+async fn front(bed: &Bed, authority: &CertificateAuthority, token: &'static str) -> Front {
+    let config = FrontConfig {
+        engine: Engine::Postgres,
+        target: "orders".to_owned(),
+        database_user: "app_ro".to_owned(),
+        database: DATABASE.to_owned(),
+        read_only: true,
+        server_name: HOST.to_owned(),
+        roots: vec![authority.ca_der().clone()],
+        local_password: "local".into(),
+        mysql: MysqlSettings::default(),
+        limits: FrontLimits { waiting: Duration::from_secs(20), ..FrontLimits::default() },
+    };
+    let (pool, _events) = bed.pool().await;
+    let (report, _) = mpsc::unbounded_channel();
+    let doors = Doors::bind(None).await.expect("a port is free");
+    Front::open(doors, config, Arc::new(Route::from(pool)), Arc::new(Token(token)), report).expect("a name")
 }
 
-impl World {
-    async fn start() -> Self {
-        let clock = Clock::real();
-        let authority = CertificateAuthority::new("Daypass test", clock.now()).expect("keys can be made");
-        let postgres = Postgres::start().await.expect("PostgreSQL is installed");
-        let front = RdsFront::start(RdsFrontConfig {
-            endpoint_host: HOST.to_owned(),
-            endpoint_port: PORT,
-            region: "eu-west-1".to_owned(),
-            resource_id: "db-ABC".to_owned(),
-            certificate: authority.certificate(&[HOST], clock.now()).expect("a name"),
-            upstream: postgres.socket_dir().to_owned(),
-            check: Arc::new(OneToken),
-            clock,
-        })
-        .expect("loopback has free ports");
-        let bed = Bed::new(AgentConfig::default());
-        bed.route(front.address());
-        let (tunnel, _events) = bed.open().await;
-        Self { tunnel, authority, _bed: bed, _front: front, _postgres: postgres }
+struct Token(&'static str);
+
+impl Logins for Token {
+    fn credential(&self) -> BoxFuture<'_, Result<Credential, NoCredential>> {
+        let credential = Credential::Token { user: "app_ro".to_owned(), token: self.0.into() };
+        std::future::ready(Ok(credential)).boxed()
     }
 
-    async fn prove(
-        &self,
-        tunnel: &Tunnel,
-        change: impl FnOnce(&mut Login),
-    ) -> Result<db_proto::postgres::LoggedIn, LoginError> {
-        let mut login = Login {
-            user: "app_ro".to_owned(),
-            database: DATABASE.to_owned(),
-            password: "right".into(),
-            server_name: HOST.to_owned(),
-            roots: vec![self.authority.ca_der().clone()],
-            timeout: Duration::from_secs(20),
-        };
-        change(&mut login);
-        prove_login(tunnel.connect().await.expect("it is open"), &login).await
+    fn refused(&self, _: &Credential) {}
+
+    fn fresh_until(&self) -> Option<Instant> {
+        None
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::default()
     }
 }
 
