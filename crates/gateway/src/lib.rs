@@ -1,8 +1,9 @@
 //! Local listener, tunnel, connections.
 //!
 //! A [`Route`] leads to a Target: a [`Pool`] of Session Manager sessions, each of them a [`Tunnel`] that lives over as many
-//! websockets as it takes, or a [`Direct`] dial. [`serve`] hands each connection to a [`Listener`] a stream of it. Nothing here
-//! knows AWS: whoever opens a Pool brings the [`Sessions`]. Nothing here binds an address that is not loopback.
+//! websockets as it takes, or a [`Direct`] dial. A [`Front`] logs database clients in at its [`Doors`], and at the Target for
+//! them; [`serve`] hands the connections to a [`Listener`] their streams as they are. Nothing here knows AWS: whoever opens a
+//! Pool brings the [`Sessions`], and a Front its [`Logins`]. Nothing here binds an address that is not loopback.
 
 mod connections;
 mod dial;
