@@ -42,8 +42,8 @@ fn exchange(client: &mut ClientLogin, server: &mut ServerLogin) {
 }
 
 /// Both sides behind TLS, with the start-up message read.
-fn started() -> (ClientLogin, ServerLogin) {
-    let mut client = ClientLogin::new(parameters(), Transport::NegotiateTls);
+fn started(options: LoginOptions) -> (ClientLogin, ServerLogin) {
+    let mut client = ClientLogin::with(parameters(), Transport::NegotiateTls, options);
     let mut server = ServerLogin::new(TlsOffer::Accept);
     exchange(&mut client, &mut server);
     assert!(matches!(event(&mut client), ClientEvent::StartTls));
@@ -55,7 +55,7 @@ fn started() -> (ClientLogin, ServerLogin) {
 }
 
 fn asked_for_password() -> (ClientLogin, ServerLogin) {
-    let (mut client, mut server) = started();
+    let (mut client, mut server) = started(LoginOptions::default());
     assert!(matches!(server_event(&mut server), ServerEvent::Startup(startup) if startup.parameters == parameters()));
     server.ask_password();
     exchange(&mut client, &mut server);
@@ -78,14 +78,7 @@ fn the_two_roles_log_each_other_in() {
 
 /// Both sides behind TLS, the server having asked for a proof.
 fn asked_for_proof(options: LoginOptions, password: &[u8]) -> (ClientLogin, ServerLogin) {
-    let mut client = ClientLogin::with(parameters(), Transport::NegotiateTls, options);
-    let mut server = ServerLogin::new(TlsOffer::Accept);
-    exchange(&mut client, &mut server);
-    assert!(matches!(event(&mut client), ClientEvent::StartTls));
-    assert!(matches!(server_event(&mut server), ServerEvent::StartTls));
-    server.tls_established();
-    client.tls_established();
-    exchange(&mut client, &mut server);
+    let (mut client, mut server) = started(options);
     assert!(matches!(server_event(&mut server), ServerEvent::Startup(startup) if startup.parameters == parameters()));
     server.ask_scram(&ScramVerifier::new(password, [7; 16]), [3; NONCE_LENGTH]);
     exchange(&mut client, &mut server);
@@ -202,7 +195,7 @@ fn a_refusal_reaches_the_client_word_for_word() {
 
 #[test]
 fn debug_shows_no_password() {
-    let (client, mut server) = started();
+    let (client, mut server) = started(LoginOptions::default());
     let mut server_with_password = asked_for_password().1;
     let mut client_with_password = client;
     client_with_password.receive(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3]);
@@ -268,7 +261,7 @@ fn a_password_is_never_given_in_clear() {
 #[test]
 fn other_authentication_is_named() {
     for (code, name) in [(5, "MD5"), (10, "SASL"), (99, "code 99")] {
-        let (mut client, _) = started();
+        let (mut client, _) = started(LoginOptions::default());
         client.receive(&[b'R', 0, 0, 0, 8, 0, 0, 0, code]);
         let ClientEvent::Failed(error) = event(&mut client) else { panic!("only cleartext is spoken") };
         assert!(error.to_string().contains(name), "{error}");
