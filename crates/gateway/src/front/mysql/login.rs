@@ -6,8 +6,8 @@ use std::{
 };
 
 use db_proto::mysql::{
-    ClientEvent, ClientLogin, ClientLoginError, Credential as Kind, ErrPacket, Greeting, LoggedIn, LoginOptions,
-    LoginRequest, Transport, is_ok,
+    Capabilities, ClientEvent, ClientLogin, ClientLoginError, Credential as Kind, ErrPacket, Greeting, LoggedIn,
+    LoginOptions, LoginRequest, Transport, is_ok,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -20,6 +20,8 @@ use crate::front::{
 };
 
 const COM_QUERY: u8 = 0x03;
+/// Of a statement, in one set.
+const NO_ATTRIBUTES: [u8; 2] = [0, 1];
 const BEGIN_READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
 /// `max_allowed_packet` of clients that say nothing; no server takes more.
 const LONGEST_PACKET: u32 = 1 << 30;
@@ -29,6 +31,19 @@ const UTF8MB4: u16 = 45;
 pub(crate) struct Session {
     pub(crate) logged_in: LoggedIn,
     pub(crate) link: ServerLink,
+}
+
+impl Session {
+    /// Makes transactions read-only by default; a client that wants it otherwise can say so. Needed again whenever the session
+    /// is reset.
+    pub(crate) async fn begin_read_only(&mut self) -> io::Result<()> {
+        let answer = self.link.ask(&query(BEGIN_READ_ONLY, self.logged_in.capabilities)).await?;
+        if is_ok(&answer) {
+            return Ok(());
+        }
+        let error = ErrPacket::read(&answer).map_err(io::Error::other)?;
+        Err(io::Error::other(error.to_string()))
+    }
 }
 
 /// How to log in; once or several times, with whichever credential.
@@ -116,7 +131,7 @@ impl Attempt {
         let link = ServerLink::new(encrypted, logged_in.compression, &logged_in.unread);
         let mut session = Session { logged_in, link };
         if self.config.read_only {
-            let begun = begin_read_only(&mut session.link).await;
+            let begun = session.begin_read_only().await;
             begun.map_err(|error| self.not_read_only(&error))?;
         }
         Ok(session)
@@ -192,15 +207,10 @@ impl Attempt {
     }
 }
 
-/// Makes transactions read-only by default; a client that wants it otherwise can say so. Needed again whenever a session is
-/// reset.
-pub(crate) async fn begin_read_only(link: &mut ServerLink) -> io::Result<()> {
-    let answer = link.ask(&[&[COM_QUERY], BEGIN_READ_ONLY.as_bytes()].concat()).await?;
-    if is_ok(&answer) {
-        return Ok(());
-    }
-    let error = ErrPacket::read(&answer).map_err(io::Error::other)?;
-    Err(io::Error::other(error.to_string()))
+/// The command that runs `statement` in a session with these capabilities.
+fn query(statement: &str, capabilities: Capabilities) -> Vec<u8> {
+    let attributes: &[u8] = if capabilities.contains(Capabilities::QUERY_ATTRIBUTES) { &NO_ATTRIBUTES } else { &[] };
+    [&[COM_QUERY], attributes, statement.as_bytes()].concat()
 }
 
 /// The client's own, and who it is for unless the client says that too.
@@ -219,6 +229,12 @@ fn attributes(request: &LoginRequest, origin: &Origin) -> Vec<(String, String)> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_has_attributes_before_it_where_that_was_agreed_on() {
+        assert_eq!(query("DO 1", Capabilities::PROTOCOL_41), b"\x03DO 1");
+        assert_eq!(query("DO 1", Capabilities::PROTOCOL_41 | Capabilities::QUERY_ATTRIBUTES), b"\x03\x00\x01DO 1");
+    }
 
     fn origin() -> Origin {
         Origin { person: "ana@acme.dev".to_owned(), request: Some("req-7".to_owned()) }

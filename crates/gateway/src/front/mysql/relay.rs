@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     Desk,
-    login::{Attempt, Session, begin_read_only},
+    login::{Attempt, Session},
     reception::Guest,
     words,
 };
@@ -184,7 +184,7 @@ impl<'a> Relay<'a> {
     /// After a reset: read-only where that is the Role, and the state that the OK packet tells.
     async fn settle(&mut self, ok: &[u8]) -> io::Result<()> {
         if self.visit.shared.config.read_only {
-            begin_read_only(&mut self.session.link).await?;
+            self.session.begin_read_only().await?;
         }
         self.talk.lock().phase.note_reset(ok);
         Ok(())
