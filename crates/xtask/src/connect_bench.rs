@@ -22,7 +22,7 @@ const FIRST_ROW_GOAL: f64 = 1_000.0;
 /// Seven rounds of opening, one query and closing; the medians.
 pub(crate) fn run(workspace: &Workspace) -> Result<Vec<Measurement>, Failure> {
     workspace.build_optimised_programs()?;
-    stage::play(workspace, &SCENE, measure)
+    stage::play(&workspace.optimised_programs(), &SCENE, measure)
 }
 
 #[derive(Default)]

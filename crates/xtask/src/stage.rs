@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::bounded::{self, Answer, Lines};
 use crate::broom::{Broom, join_group};
 use crate::failure::Failure;
-use crate::workspace::{Workspace, executable};
+use crate::workspace::executable;
 
 /// Set in every process of a stage, so that one left behind can be told from others.
 pub(crate) const MARK: &str = "DAYPASS_STAGE";
@@ -26,13 +26,13 @@ pub(crate) struct Scene {
     pub(crate) sandbox: &'static [&'static str],
 }
 
-/// Sets a stage with the optimised programs, lets `act` happen on it, and clears it.
+/// Sets a stage with the built `programs`, lets `act` happen on it, and clears it.
 pub(crate) fn play<T>(
-    workspace: &Workspace,
+    programs: &Path,
     scene: &Scene,
     act: impl FnOnce(&mut Stage) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut stage = Stage::set(&workspace.optimised_programs(), scene)?;
+    let mut stage = Stage::set(programs, scene)?;
     match act(&mut stage) {
         Ok(seen) => {
             stage.close_sandbox()?;

@@ -25,8 +25,8 @@ const SCENE: Scene = Scene { sandbox: &[] };
 
 /// One psql session over both stops; the second time the service gives the websocket up meanwhile, as AWS does.
 pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
-    workspace.build_optimised_programs()?;
-    stage::play(workspace, &SCENE, |stage| {
+    workspace.build()?;
+    stage::play(&workspace.programs(), &SCENE, |stage| {
         stage.start_agent()?;
         stage.sign_in("ana")?;
         stage.tell(&["connect", TARGET])?;

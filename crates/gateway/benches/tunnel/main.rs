@@ -74,7 +74,7 @@ fn without_delay(target: SocketAddr) -> f64 {
     }
     let (download, direct) = rates(&path, target, Verb::Give, BULK, ROUNDS);
     figure("tunnel download, no delay, unpaced", download, "MB/s", Some(direct), None);
-    echoes(&path, target, "unpaced", Some(Goal::AtMost(0.3)));
+    echoes(&path, target, Some(Goal::AtMost(0.3)));
     first_byte(&path);
     drop(path);
     let pool = Path::open(target, AgentConfig { pacing: false, ..AgentConfig::default() }, Sharing::Pool);
@@ -94,7 +94,7 @@ fn with_delay(target: SocketAddr, milliseconds: u64, undelayed: f64) {
     figure(&format!("tunnel upload, {milliseconds} ms one way"), upload, "MB/s", Some(allowed), goal);
     let (download, _) = rates(&path, target, Verb::Give, BULK, DELAYED_ROUNDS);
     figure(&format!("tunnel download, {milliseconds} ms one way, unpaced"), download, "MB/s", Some(direct), None);
-    echoes(&path, target, "unpaced", None);
+    echoes(&path, target, None);
     first_byte(&path);
 }
 
@@ -107,7 +107,7 @@ fn paced(target: SocketAddr, milliseconds: u64) {
     figure(&format!("tunnel download, {milliseconds} ms one way, paced"), one, "MB/s", Some(allowed), goal);
     let (upload, direct) = rates(&path, target, Verb::Take, BULK, DELAYED_ROUNDS);
     figure(&format!("tunnel upload, {milliseconds} ms one way, paced"), upload, "MB/s", Some(direct), None);
-    echoes(&path, target, "paced", None);
+    echoes(&path, target, None);
     drop(path);
     let pool = Path::open(target, agent, Sharing::Pool);
     let (eight, allowed) = steady_download(&pool, CLIENTS);
@@ -178,7 +178,7 @@ fn steady_download(path: &Path, clients: usize) -> (f64, f64) {
 }
 
 /// Prints what the Gateway adds to a round trip of 100 bytes, beside the round trip without it.
-fn echoes(path: &Path, target: SocketAddr, pacing: &str, goal: Option<Goal>) {
+fn echoes(path: &Path, target: SocketAddr, goal: Option<Goal>) {
     let delay = path.agent.one_way_delay;
     let (rounds, count) = if delay.is_zero() { (ROUNDS, 400) } else { (1, 25) };
     let (mut through, mut direct) = (Client::connect(path.gateway), Client::connect(target));
@@ -187,8 +187,11 @@ fn echoes(path: &Path, target: SocketAddr, pacing: &str, goal: Option<Goal>) {
     let (through, direct): (Vec<Vec<Duration>>, Vec<Vec<Duration>>) = rounds.unzip();
     let (through, direct) = (Percentiles::of(through.concat()), Percentiles::of(direct.concat()));
     let delays = far_delay(path, delay) * 2.0;
+    // One message a pace: an answer waits for the end of the pace of the one before.
+    let pace = if path.agent.pacing { far_delay(path, Duration::from_millis(1)) } else { 0.0 };
+    let pacing = if path.agent.pacing { "paced" } else { "unpaced" };
     let name = format!("tunnel echo of 100 bytes, {} ms one way, {pacing}, added", delay.as_millis());
-    let floor = |direct: f64| direct + delays;
+    let floor = |direct: f64| (direct + delays).max(pace);
     figure(&format!("{name} at p50"), through.p50 - floor(direct.p50), "ms", Some(floor(direct.p50)), goal);
     figure(&format!("{name} at p99"), through.p99 - floor(direct.p99), "ms", Some(floor(direct.p99)), None);
 }

@@ -1,17 +1,20 @@
 //! HTTP proxies between this machine and AWS, as the environment names them, for the example program.
 
 use std::{
+    io,
     net::SocketAddr,
+    process::Stdio,
     sync::{Arc, Mutex},
 };
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
+    process::{Child, Command},
 };
 
 use crate::{
-    bed::{Bed, echo},
+    bed::{Bed, echo, in_time},
     program::{Program, bed_answer, program},
     tls::{TlsFront, authority, certificate},
 };
@@ -38,6 +41,24 @@ async fn the_proxy_is_given_the_name_and_password_of_its_address() {
     command.env("HTTPS_PROXY", world.proxy.url("ana:s3cret@"));
     let program = Program::start(command).await;
     assert_eq!(echo(&mut program.connect().await, b"hello").await, b"hello");
+}
+
+#[tokio::test]
+async fn tinyproxy_carries_the_websocket_for_those_who_know_its_password() {
+    let world = World::start(Policy::Anybody).await;
+    let Some(tinyproxy) = Tinyproxy::start(&world).await else { return };
+    for (login, good) in [("ana:s3cret@", true), ("ana:wr0ng@", false), ("", false)] {
+        let mut command = world.program().await;
+        command.env("HTTPS_PROXY", format!("http://{login}127.0.0.1:{}", tinyproxy.port));
+        if good {
+            let program = Program::start(command).await;
+            assert_eq!(echo(&mut program.connect().await, b"hello").await, b"hello");
+        } else {
+            let (succeeded, words) = Program::fail(command).await;
+            assert!(!succeeded && words.contains("cannot connect to 127.0.0.1"), "{words}");
+        }
+    }
+    assert_eq!(world.proxy.asked().len(), 1, "the others were not let through");
 }
 
 #[tokio::test]
@@ -101,6 +122,42 @@ impl World {
         command.args(["--response", &bed_answer(&self.bed, Some(&format!("wss://{SERVICE}"))).await]);
         command.arg("--ca-bundle").arg(self.folder.path().join("ca.pem"));
         command
+    }
+}
+
+/// The real program. It resolves names itself, so it is told to hand everything on to the world's own proxy.
+struct Tinyproxy {
+    port: u16,
+    _process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Tinyproxy {
+    /// `None` where it is not installed; `cargo xtask setup` installs it.
+    async fn start(world: &World) -> Option<Self> {
+        let free = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
+        let port = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let folder = tempfile::tempdir().expect("the temporary folder can be written");
+        let config = folder.path().join("tinyproxy.conf");
+        let (login, behind) = ("BasicAuth ana s3cret", world.proxy.address);
+        let lines = format!("Port {port}\nListen 127.0.0.1\n{login}\nUpstream http {behind}\nLogLevel Info\n");
+        std::fs::write(&config, lines).expect("the folder is new");
+        let mut command = Command::new("tinyproxy");
+        command.arg("-d").arg("-c").arg(config).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            process => process.expect("it is installed"),
+        };
+        let mut log = BufReader::new(process.stdout.take().expect("it is a pipe")).lines();
+        while let Some(line) = in_time(log.next_line()).await.expect("it is text") {
+            if line.contains("Accepting connections") {
+                // It logs on, and must not meet a closed pipe.
+                tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+                return Some(Self { port, _process: process, _folder: folder });
+            }
+        }
+        panic!("tinyproxy does not start");
     }
 }
 

@@ -177,10 +177,11 @@ impl Healing {
         let (count, healed) = watch::channel(0);
         let task = tokio::spawn(async move {
             while let Some(event) = events.0.recv().await {
-                match event {
-                    TunnelEvent::Broken { .. } => tunnel.reconnect(),
-                    TunnelEvent::Healed { .. } => count.send_modify(|healed| *healed += 1),
-                    _ => {}
+                // A websocket that was given up for a new one is not to be given up again.
+                if matches!(&event, TunnelEvent::Broken { cause, .. } if !cause.contains("was asked for")) {
+                    tunnel.reconnect();
+                } else if matches!(event, TunnelEvent::Healed { .. }) {
+                    count.send_modify(|healed| *healed += 1);
                 }
             }
         });
