@@ -346,6 +346,17 @@ impl Shared {
         Err(TurnedAway::new(Reason::Ended, "57P03", ending.cause, ending.hint))
     }
 
+    /// Waits until the Grant is over, for a client that waits for its login; with the words for it.
+    pub(crate) async fn ended(&self) -> TurnedAway {
+        let mut ending = self.ending();
+        loop {
+            ending.over().await;
+            if let Err(why) = self.check_ending() {
+                return why;
+            }
+        }
+    }
+
     /// What clients log in with at the port, at this moment.
     pub(crate) fn local_password(&self) -> Secret<String> {
         self.password.borrow().clone()

@@ -80,6 +80,7 @@ async fn connect(
     let reached = select! {
         reached = log_in(&visit.shared, startup) => reached,
         gone = local.left() => return Err(gone),
+        ended = visit.shared.ended() => Err(ended),
     };
     let session = match reached {
         Ok(session) => session,

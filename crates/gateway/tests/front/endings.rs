@@ -1,12 +1,13 @@
 //! The end of a Grant, as clients see it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use gateway::{FrontEvent, Reason};
+use sandbox::{clock::Clock, tls::CertificateAuthority};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_postgres::{AsyncMessage, Client, NoTls, error::SqlState};
 
-use crate::bed::{Bed, Database, PASSWORD, TOKEN, TestLogins, config, route, token, words};
+use crate::bed::{Bed, Database, PASSWORD, TOKEN, TestLogins, config, psql, route, token, words};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -95,4 +96,21 @@ async fn a_close_ends_queries_at_the_server_too() {
         closed += usize::from(matches!(event, FrontEvent::Closed { .. }));
     }
     assert_eq!(closed, 2);
+}
+
+#[tokio::test]
+async fn a_client_that_still_waits_is_told_too() {
+    let authority = CertificateAuthority::new("Daypass test", Clock::real().now()).expect("keys can be made");
+    let logins = TestLogins::with([token("app_ro", TOKEN)]);
+    *logins.wait.lock().expect("no panic") = Duration::from_secs(3_600);
+    let nowhere = "127.0.0.1:1".parse().expect("an address");
+    let bed = Bed::with(config(&authority), route(nowhere), logins).await;
+    let mut waiting = psql(&bed.dsn(""), "SELECT 1");
+    let waiting = tokio::spawn(async move { waiting.output().await });
+    while bed.logins.asked.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    timeout(SOON, bed.front.close("you disconnected", "connect again")).await.expect("within its time");
+    let said = words(&waiting.await.expect("no panic").expect("psql is installed"));
+    assert!(said.contains("FATAL:  you disconnected") && said.contains("HINT:  connect again"), "{said}");
 }
