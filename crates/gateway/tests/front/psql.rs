@@ -145,3 +145,22 @@ async fn pipelined(bed: &Bed) {
     client.batch_execute("NOTIFY tills, 'ring'").await.expect("it may");
     assert_eq!(notifications.recv().await.as_deref(), Some("ring"));
 }
+
+#[tokio::test]
+async fn many_clients_at_once_and_many_after_each_other_see_no_error() {
+    let database = Database::start().await;
+    let bed = Bed::at(&database, TestLogins::with([token("app_ro", TOKEN)])).await;
+    let script = bed.folder.path().join("lookup.sql");
+    let lookup = "\\set id random(1, 50)\nSELECT status FROM orders WHERE id = :id;\n";
+    std::fs::write(&script, lookup).expect("the folder is ours");
+    for how in [&["--transactions=100", "--protocol=prepared"][..], &["--transactions=4", "--connect"]] {
+        let mut pgbench = program("pgbench");
+        pgbench.args(["--no-vacuum", "--client=32", "--jobs=2", "--file"]).arg(&script).args(how).arg(bed.dsn(""));
+        let output = timeout(Duration::from_secs(100), pgbench.output()).await.expect("soon").expect("it is installed");
+        let said = out(&output);
+        assert!(said.contains("number of failed transactions: 0"), "{said}");
+    }
+    while bed.front.traffic().open() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
