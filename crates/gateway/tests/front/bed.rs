@@ -66,7 +66,8 @@ impl Database {
     }
 }
 
-struct OneToken;
+/// Takes [`TOKEN`] from everybody.
+pub(crate) struct OneToken;
 
 impl TokenCheck for OneToken {
     fn check(&self, attempt: &LoginAttempt) -> Result<(), TokenRefusal> {

@@ -4,6 +4,7 @@ mod bed;
 mod endings;
 mod hostile;
 mod logins;
+mod mysql;
 mod protocol;
 mod psql;
 mod refusals;

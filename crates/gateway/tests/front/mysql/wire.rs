@@ -9,7 +9,8 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use crate::bed::{Bed, PASSWORD, USER};
+use super::billing::USER;
+use crate::bed::{Bed, PASSWORD};
 
 /// A session without TLS at the port.
 pub(crate) struct Wire {

@@ -3,42 +3,43 @@ use std::time::Duration;
 use db_proto::mysql::{ClientLoginError, is_ok};
 use sandbox::mariadb::MysqlPlugin;
 
-use crate::{
-    bed::{Bed, Database, PASSWORD, TOKEN, TestLogins, out, run, secret, token, words},
+use super::{
+    billing::{Billing, USER, client, mariadb, run, sql},
     wire::Wire,
 };
+use crate::bed::{PASSWORD, TOKEN, TestLogins, out, secret, token, words};
 
 #[tokio::test]
 async fn statements_of_all_kinds_pass() {
-    let database = Database::start().await;
-    let bed = Bed::at(&database).await;
+    let database = Billing::start().await;
+    let bed = database.front().await;
     bed.front.prove().await.expect("the token is right");
     let script = "SELECT 1; SELECT DATABASE(); CREATE TEMPORARY TABLE t (a INT, b TEXT); \
                   INSERT INTO t VALUES (1, 'x'), (2, REPEAT('y', 100)); SELECT a, LENGTH(b) FROM t; \
                   PREPARE p FROM 'SELECT a + ? FROM t'; SET @two = 2; EXECUTE p USING @two; \
                   BEGIN; DELETE FROM t WHERE a = 1; COMMIT; SELECT COUNT(*) FROM t";
-    let said = out(&bed.sql(&[], script).await);
+    let said = out(&sql(&bed, &[], script).await);
     assert_eq!(said, "1\nbilling\n1\t1\n2\t100\n3\n4\n1");
-    let version = out(&bed.sql(&[], "SELECT VERSION()").await);
+    let version = out(&sql(&bed, &[], "SELECT VERSION()").await);
     let shown = Wire::log_in(&bed).await.expect("it may").session.greeting.version;
     assert!(shown.ends_with(&version), "{shown} is the real server's {version}");
 }
 
 #[tokio::test]
 async fn compression_is_ours_alone_and_big_results_survive_it() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let compressed = |config: &mut gateway::FrontConfig| config.mysql.compression = Some(true);
-    let bed = Bed::with(&database, TestLogins::with([token(TOKEN)]), compressed).await;
+    let bed = database.front_with(TestLogins::with([token(USER, TOKEN)]), compressed).await;
     bed.front.prove().await.expect("the token is right");
-    let status = out(&bed.sql(&["--skip-ssl"], "SHOW SESSION STATUS LIKE 'Compression'").await);
+    let status = out(&sql(&bed, &["--skip-ssl"], "SHOW SESSION STATUS LIKE 'Compression'").await);
     assert_eq!(status, "Compression\tON");
     let many = "SELECT seq, REPEAT('abc', 20) FROM seq_1_to_50000";
-    let said = out(&bed.sql(&[], many).await);
+    let said = out(&sql(&bed, &[], many).await);
     assert_eq!(said.lines().count(), 50_000);
     assert!(said.lines().zip(1..).all(|(line, number)| line.starts_with(&format!("{number}\tabcabc"))));
     let long = "SELECT LENGTH(@a := REPEAT('z', 20000000)) ; SELECT SHA2(REPEAT('q', 18000000), 256) = SHA2(@b, 256) \
                 FROM (SELECT @b := REPEAT('q', 18000000)) x; SELECT REPEAT('w', 17000000)";
-    let mut client = bed.client(&["--max-allowed-packet=64M", "--execute", long]);
+    let mut client = mariadb(&bed, &["--max-allowed-packet=64M", "--execute", long]);
     let said = out(&run(&mut client).await);
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[..2], ["20000000", "1"]);
@@ -47,24 +48,21 @@ async fn compression_is_ours_alone_and_big_results_survive_it() {
 
 #[tokio::test]
 async fn a_dump_is_whole_and_loads_again() {
-    let database = Database::start().await;
-    let bed = Bed::at(&database).await;
+    let database = Billing::start().await;
+    let bed = database.front().await;
     bed.front.prove().await.expect("the token is right");
-    let port = format!("--port={}", bed.port());
-    let mut dump = tokio::process::Command::new("mariadb-dump");
-    dump.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("MYSQL_PWD", PASSWORD);
-    dump.args(["--no-defaults", "--host=127.0.0.1", &port, "--user=app_rw", "--single-transaction", "billing"]);
+    let mut dump = client(&bed, "mariadb-dump", &["--single-transaction", "billing"]);
     let dumped = out(&run(&mut dump).await);
     assert!(dumped.contains("CREATE TABLE `invoices`") && dumped.ends_with(|last: char| last.is_ascii_digit()));
-    out(&bed.sql(&[], "DROP TABLE invoice_lines").await);
-    out(&bed.sql(&[], &dumped).await);
-    assert_eq!(out(&bed.sql(&[], "SELECT COUNT(*) > 60 FROM invoice_lines").await), "1");
+    out(&sql(&bed, &[], "DROP TABLE invoice_lines").await);
+    out(&sql(&bed, &[], &dumped).await);
+    assert_eq!(out(&sql(&bed, &[], "SELECT COUNT(*) > 60 FROM invoice_lines").await), "1");
 }
 
 #[tokio::test]
 async fn a_kill_by_the_id_of_the_greeting_ends_the_query() {
-    let database = Database::start().await;
-    let bed = Bed::at(&database).await;
+    let database = Billing::start().await;
+    let bed = database.front().await;
     let mut victim = Wire::log_in(&bed).await.expect("it may");
     let real = victim.value("SELECT CONNECTION_ID()").await;
     assert_ne!(real, victim.thread_id().to_string(), "the greeting came before there was a session upstream");
@@ -82,10 +80,10 @@ async fn a_kill_by_the_id_of_the_greeting_ends_the_query() {
 
 #[tokio::test]
 async fn a_read_only_role_begins_read_only_and_stays_so_over_resets() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let read_only = |config: &mut gateway::FrontConfig| config.read_only = true;
-    let bed = Bed::with(&database, TestLogins::with([token(TOKEN)]), read_only).await;
-    let told = words(&bed.sql(&[], "INSERT INTO invoices SELECT * FROM invoices").await);
+    let bed = database.front_with(TestLogins::with([token(USER, TOKEN)]), read_only).await;
+    let told = words(&sql(&bed, &[], "INSERT INTO invoices SELECT * FROM invoices").await);
     assert!(told.contains("ERROR 1792"), "{told}");
     let mut wire = Wire::log_in(&bed).await.expect("it may");
     assert_eq!(wire.value("SELECT @@tx_read_only").await, "1");
@@ -97,12 +95,12 @@ async fn a_read_only_role_begins_read_only_and_stays_so_over_resets() {
 
 #[tokio::test]
 async fn a_session_changes_its_user_and_goes_on() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let door = database.mariadb.door();
     door.set_password("robin", "secret", MysqlPlugin::Native).await.expect("the superuser may");
     for compression in [false, true] {
         let change = |config: &mut gateway::FrontConfig| config.mysql.compression = Some(compression);
-        let bed = Bed::with(&database, TestLogins::with([secret("robin", "secret")]), change).await;
+        let bed = database.front_with(TestLogins::with([secret("robin", "secret")]), change).await;
         bed.front.prove().await.expect("the secret is right");
         let mut wire = Wire::log_in(&bed).await.expect("it may");
         assert!(is_ok(&wire.ask(b"\x03SET @mine = 1").await));
@@ -119,7 +117,7 @@ async fn a_session_changes_its_user_and_goes_on() {
 
 #[tokio::test]
 async fn files_of_this_machine_are_given_only_where_that_is_allowed() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "1\n2\n3\n").expect("it is ours");
     let load = format!(
@@ -131,9 +129,9 @@ async fn files_of_this_machine_are_given_only_where_that_is_allowed() {
             config.mysql.local_files = allowed;
             config.mysql.compression = Some(compression);
         };
-        let bed = Bed::with(&database, TestLogins::with([token(TOKEN)]), change).await;
+        let bed = database.front_with(TestLogins::with([token(USER, TOKEN)]), change).await;
         bed.front.prove().await.expect("the token is right");
-        let output = bed.sql(&["--local-infile=1"], &load).await;
+        let output = sql(&bed, &["--local-infile=1"], &load).await;
         if allowed {
             assert_eq!(out(&output), "6");
         } else {
@@ -144,8 +142,8 @@ async fn files_of_this_machine_are_given_only_where_that_is_allowed() {
 
 #[tokio::test]
 async fn commands_sent_ahead_are_answered_in_order() {
-    let database = Database::start().await;
-    let bed = Bed::at(&database).await;
+    let database = Billing::start().await;
+    let bed = database.front().await;
     let mut wire = Wire::log_in(&bed).await.expect("it may");
     for _ in 0..3 {
         wire.send(&[0x0E]).await;
@@ -158,9 +156,9 @@ async fn commands_sent_ahead_are_answered_in_order() {
 
 #[tokio::test]
 async fn bytes_are_counted_and_a_farewell_closes_in_order() {
-    let database = Database::start().await;
-    let mut bed = Bed::at(&database).await;
-    out(&bed.sql(&[], "SELECT REPEAT('a', 100000)").await);
+    let database = Billing::start().await;
+    let mut bed = database.front().await;
+    out(&sql(&bed, &[], "SELECT REPEAT('a', 100000)").await);
     loop {
         if let gateway::FrontEvent::Closed { up, down, error, .. } = bed.event().await {
             assert!(up > 20 && down > 100_000, "{up} up, {down} down");

@@ -2,16 +2,17 @@ use std::time::Duration;
 
 use db_proto::mysql::{ErrPacket, is_ok};
 
-use crate::{
-    bed::{Bed, Database, TOKEN, TestLogins, token},
+use super::{
+    billing::{Billing, USER},
     wire::Wire,
 };
+use crate::bed::{Bed, TOKEN, TestLogins, token};
 
-async fn bed(database: &Database) -> Bed {
+async fn bed(database: &Billing) -> Bed {
     let short = |config: &mut gateway::FrontConfig| {
         config.limits.last_call = Duration::from_secs(2);
     };
-    Bed::with(database, TestLogins::with([token(TOKEN)]), short).await
+    database.front_with(TestLogins::with([token(USER, TOKEN)]), short).await
 }
 
 async fn farewell(wire: &mut Wire) -> String {
@@ -25,21 +26,21 @@ async fn farewell(wire: &mut Wire) -> String {
 
 #[tokio::test]
 async fn idle_connections_end_before_those_in_a_transaction() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let bed = bed(&database).await;
     let mut idle = Wire::log_in(&bed).await.expect("it may");
     let mut busy = Wire::log_in(&bed).await.expect("it may");
     assert!(is_ok(&idle.ask(b"\x03SET @a = 1").await));
     assert!(is_ok(&busy.ask(b"\x03BEGIN").await));
     bed.end_in(Duration::from_millis(2_500));
-    assert_eq!(farewell(&mut idle).await, "your access to billing-prod ended at 15:42; ask again in Daypass");
+    assert_eq!(farewell(&mut idle).await, "your access to orders-prod ended at 15:42; ask again in Daypass");
     assert!(is_ok(&busy.ask(b"\x03COMMIT").await), "what was begun may be finished");
     farewell(&mut busy).await;
 }
 
 #[tokio::test]
 async fn a_transaction_ends_at_the_deadline() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let bed = bed(&database).await;
     let mut busy = Wire::log_in(&bed).await.expect("it may");
     assert!(is_ok(&busy.ask(b"\x03START TRANSACTION").await));
@@ -49,7 +50,7 @@ async fn a_transaction_ends_at_the_deadline() {
 
 #[tokio::test]
 async fn a_query_that_runs_is_cut_at_the_deadline_with_an_error_in_its_place() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let bed = bed(&database).await;
     let mut busy = Wire::log_in(&bed).await.expect("it may");
     assert!(is_ok(&busy.ask(b"\x03BEGIN").await));

@@ -9,16 +9,17 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    bed::{Bed, Database, TOKEN, TestLogins, run, token, words},
+use super::{
+    billing::{Billing, USER, mariadb, run, sql},
     wire::Wire,
 };
+use crate::bed::{TOKEN, TestLogins, token, words};
 
 #[tokio::test]
 async fn a_wrong_local_password_opens_nothing_upstream() {
-    let database = Database::start().await;
-    let mut bed = Bed::at(&database).await;
-    let mut client = bed.client(&["billing", "--execute", "SELECT 1"]);
+    let database = Billing::start().await;
+    let mut bed = database.front().await;
+    let mut client = mariadb(&bed, &["billing", "--execute", "SELECT 1"]);
     let told = words(&run(client.env("MYSQL_PWD", "guess")).await);
     assert!(told.contains("ERROR 1045 (28000)"), "{told}");
     assert!(told.contains("Daypass made a password of its own"), "{told}");
@@ -41,18 +42,18 @@ async fn a_wrong_local_password_opens_nothing_upstream() {
 
 #[tokio::test]
 async fn another_user_is_told_the_right_one() {
-    let database = Database::start().await;
-    let mut bed = Bed::at(&database).await;
-    let told = words(&bed.sql(&["--user=root"], "SELECT 1").await);
+    let database = Billing::start().await;
+    let mut bed = database.front().await;
+    let told = words(&sql(&bed, &["--user=root"], "SELECT 1").await);
     assert!(told.contains("log in as \"app_rw\""), "{told}");
     assert_eq!(bed.turned_away().await.reason, Reason::LocalUser);
 }
 
 #[tokio::test]
 async fn refusals_of_the_database_come_with_its_code_and_a_hint() {
-    let database = Database::start().await;
-    let mut bed = Bed::at(&database).await;
-    let told = words(&run(bed.client(&["nothing_here", "--execute", "SELECT 1"]).arg("--skip-ssl")).await);
+    let database = Billing::start().await;
+    let mut bed = database.front().await;
+    let told = words(&run(mariadb(&bed, &["nothing_here", "--execute", "SELECT 1"]).arg("--skip-ssl")).await);
     assert!(told.contains("the catalog names billing"), "{told}");
     assert!(told.contains("ERROR 1044 (42000)") || told.contains("ERROR 1049 (42000)"), "{told}");
     assert_eq!(bed.turned_away().await.reason, Reason::Database);
@@ -60,25 +61,25 @@ async fn refusals_of_the_database_come_with_its_code_and_a_hint() {
 
 #[tokio::test]
 async fn a_server_of_another_name_or_authority_gets_no_credential() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let other = |config: &mut gateway::FrontConfig| "other.rds.amazonaws.com".clone_into(&mut config.server_name);
-    let mut bed = Bed::with(&database, TestLogins::with([token(TOKEN)]), other).await;
-    let told = words(&bed.sql(&[], "SELECT 1").await);
+    let mut bed = database.front_with(TestLogins::with([token(USER, TOKEN)]), other).await;
+    let told = words(&sql(&bed, &[], "SELECT 1").await);
     assert!(told.contains("ERROR 1053 (08S01)") && told.contains("is not for other.rds.amazonaws.com"), "{told}");
     assert_eq!(bed.turned_away().await.reason, Reason::TlsName);
 
-    let foreign = Database::start().await.authority;
+    let foreign = Billing::start().await.authority;
     let change = |config: &mut gateway::FrontConfig| config.roots = vec![foreign.ca_der().clone()];
-    let mut bed = Bed::with(&database, TestLogins::with([token(TOKEN)]), change).await;
-    let told = words(&bed.sql(&[], "SELECT 1").await);
+    let mut bed = database.front_with(TestLogins::with([token(USER, TOKEN)]), change).await;
+    let told = words(&sql(&bed, &[], "SELECT 1").await);
     assert!(told.contains("cannot be trusted"), "{told}");
     assert_eq!(bed.turned_away().await.reason, Reason::TlsChain);
 }
 
 #[tokio::test]
 async fn a_client_that_comes_after_the_end_is_told_so() {
-    let database = Database::start().await;
-    let bed = Bed::at(&database).await;
+    let database = Billing::start().await;
+    let bed = database.front().await;
     bed.end_in(Duration::ZERO);
     let Err(ClientLoginError::Refused { error, .. }) = Wire::log_in(&bed).await else { panic!("let in") };
     assert_eq!((error.code, error.sqlstate.as_str()), (1053, "08S01"));
@@ -87,9 +88,9 @@ async fn a_client_that_comes_after_the_end_is_told_so() {
 
 #[tokio::test]
 async fn a_client_that_stalls_is_cut() {
-    let database = Database::start().await;
+    let database = Billing::start().await;
     let soon = |config: &mut gateway::FrontConfig| config.limits.start_up = Duration::from_millis(50);
-    let mut bed = Bed::with(&database, TestLogins::with([token(TOKEN)]), soon).await;
+    let mut bed = database.front_with(TestLogins::with([token(USER, TOKEN)]), soon).await;
     let mut client = TcpStream::connect(("127.0.0.1", bed.port())).await.expect("it listens");
     let mut all = Vec::new();
     timeout(Duration::from_secs(10), client.read_to_end(&mut all)).await.expect("cut").expect("closed in order");
@@ -99,8 +100,8 @@ async fn a_client_that_stalls_is_cut() {
 
 #[tokio::test]
 async fn random_start_ups_end_in_an_error_or_a_close() {
-    let database = Database::start().await;
-    let mut bed = Bed::at(&database).await;
+    let database = Billing::start().await;
+    let mut bed = database.front().await;
     let mut random = StdRng::seed_from_u64(7);
     for round in 0..200 {
         let mut client = TcpStream::connect(("127.0.0.1", bed.port())).await.expect("it listens");

@@ -1,8 +1,0 @@
-//! The login gateway with MySQL clients, in front of a real MariaDB behind RDS's endpoint.
-
-mod bed;
-mod endings;
-mod logins;
-mod refusals;
-mod sessions;
-mod wire;
