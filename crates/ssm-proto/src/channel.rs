@@ -149,6 +149,7 @@ impl Channel {
             }
             MessageType::OutputStreamData => {
                 self.paused_since = None;
+                self.notice_repairs(frame.created_at_ms, now);
                 self.incoming.accept(frame);
                 while let Some(delivery) = self.incoming.poll_delivery() {
                     self.deliver(delivery, now);
@@ -335,7 +336,6 @@ impl Channel {
     }
 
     fn deliver(&mut self, delivery: Delivery, now: Instant) {
-        self.notice_repairs(delivery.created_at_ms, now);
         match (delivery.payload_type, &self.phase) {
             (Some(PayloadType::HandshakeRequest), _) => self.answer(&delivery.payload),
             (Some(PayloadType::HandshakeComplete), _) => self.complete(&delivery.payload, now),
@@ -372,8 +372,8 @@ impl Channel {
         }
     }
 
-    /// The SSM agent repairs ten messages a second, in their order: while it does, what a finished stream waits for may stand
-    /// at the end of a long queue.
+    /// The SSM agent repairs ten messages a second, in their order, also those whose acknowledgement alone was lost: while it
+    /// does, what a finished stream waits for may stand at the end of a long queue.
     fn notice_repairs(&mut self, created_at_ms: u64, now: Instant) {
         let apart = i128::from(self.unix_ms(now)) - i128::from(created_at_ms);
         let least = self.clocks_apart.map_or(apart, |least| least.min(apart));

@@ -26,8 +26,6 @@ pub(crate) struct Receipt {
 pub(crate) struct Delivery {
     pub(crate) payload_type: Option<PayloadType>,
     pub(crate) payload: Bytes,
-    /// Milliseconds since the Unix epoch by the SSM agent's clock; resending does not change it.
-    pub(crate) created_at_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -45,8 +43,7 @@ impl Incoming {
     /// agent for ever.
     pub(crate) fn accept(&mut self, frame: Frame) {
         let sequence = frame.sequence_number;
-        let (payload_type, payload, created_at_ms) = (frame.payload_type, frame.payload, frame.created_at_ms);
-        let delivery = Delivery { payload_type, payload, created_at_ms };
+        let delivery = Delivery { payload_type: frame.payload_type, payload: frame.payload };
         if sequence == self.expected {
             self.deliver(delivery);
         } else if sequence > self.expected && !self.ahead.contains_key(&sequence) && !self.keep(sequence, delivery) {
