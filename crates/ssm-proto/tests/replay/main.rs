@@ -172,7 +172,7 @@ fn a_pause_whose_end_was_lost_is_probed() {
     replay.feed(&service_message(MessageType::PausePublication));
     replay.open();
     let (at, reason) = replay.client.poll_timeout().expect("something waits to be sent");
-    assert_eq!(reason, "probe");
+    assert_eq!((at - replay.now, reason), (Duration::from_secs(2), "probe"));
     replay.now = at;
     replay.client.handle_timeout(at);
     assert_eq!(replay.sent().len(), 1);

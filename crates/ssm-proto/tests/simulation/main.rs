@@ -78,6 +78,8 @@ struct Run {
 /// One end's websocket.
 struct Link {
     next_cut: Option<Instant>,
+    /// Until then that end writes into a websocket that is gone.
+    noticed_at: Instant,
     back_at: Option<Instant>,
 }
 
@@ -185,10 +187,12 @@ impl Run {
 
     /// What an end sends while its websocket is away is lost.
     fn carry(&mut self) {
-        while self.asleep_until.is_none()
-            && let Some(message) = self.client_link.is_up().then(|| self.client.poll_transmit(self.now)).flatten()
-        {
-            self.to_agent.send(message, self.now, &mut self.chance);
+        let writes =
+            self.asleep_until.is_none() && (self.client_link.is_up() || self.now < self.client_link.noticed_at);
+        while let Some(message) = writes.then(|| self.client.poll_transmit(self.now)).flatten() {
+            if self.client_link.is_up() {
+                self.to_agent.send(message, self.now, &mut self.chance);
+            }
         }
         while let Some(message) = self.agent.poll_transmit() {
             if self.agent_link.is_up() {
@@ -323,7 +327,8 @@ impl Run {
 
 impl Link {
     fn new(breaks: bool, now: Instant, chance: &mut Chance) -> Self {
-        Self { next_cut: breaks.then(|| now + chance.ms(3000)), back_at: None }
+        let soon = [300, 3000][chance.below(2)];
+        Self { next_cut: breaks.then(|| now + chance.ms(soon)), noticed_at: now, back_at: None }
     }
 
     fn is_up(&self) -> bool {
@@ -337,8 +342,11 @@ impl Link {
     fn breaks(&mut self, longest_ms: u64, now: Instant, chance: &mut Chance) -> bool {
         let breaks = self.is_up() && self.next_cut.is_some_and(|at| at <= now);
         if breaks {
-            self.back_at = Some(now + chance.ms(longest_ms));
-            self.next_cut = Some(now + Duration::from_secs(10) + chance.ms(60_000));
+            let unnoticed = [0, 3000][chance.below(2)];
+            self.noticed_at = now + chance.ms(unnoticed);
+            self.back_at = Some(self.noticed_at + chance.ms(longest_ms));
+            let calm = [3000, 60_000][chance.below(2)];
+            self.next_cut = Some(now + Duration::from_millis(500) + chance.ms(calm));
         }
         breaks
     }
