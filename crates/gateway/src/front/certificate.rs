@@ -62,7 +62,8 @@ impl LocalCertificate {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)?;
+            // MariaDB's client of 11.4 and later takes an authority it does not know on this machine, but none it does not see.
+            .with_single_cert(vec![certificate.der().clone(), authority.der().clone()], key)?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Self { authority_pem: authority.pem(), config: Arc::new(config) })
     }

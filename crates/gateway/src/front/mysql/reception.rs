@@ -33,7 +33,8 @@ impl Guest {
     /// Returns when `client` has logged in.
     pub(crate) async fn receive(client: Client, greeting: Greeting, visit: &Visit) -> Result<Self, TurnedAway> {
         let trusted = client.door() == Door::Socket;
-        let start = ServerStart { greeting, tls: !trusted, seed: rand::random() };
+        // At the socket too: MariaDB's client of 11.4 and later leaves servers that have no TLS.
+        let start = ServerStart { greeting, tls: true, seed: rand::random() };
         let stream: Box<dyn Duplex> = match client {
             #[cfg(unix)]
             Client::Socket(stream) => Box::new(stream),

@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Talk<'a> {
     delivered: Notify,
     /// The number of the Target's next compressed packet.
     server_number: AtomicU8,
+    /// The client will not say anything more, and most likely does not listen.
+    client_left: AtomicBool,
 }
 
 struct State {
@@ -82,6 +84,7 @@ impl<'a> Relay<'a> {
             state: Mutex::new(State { phase, delivering: false }),
             delivered: Notify::new(),
             server_number: AtomicU8::new(0),
+            client_left: AtomicBool::new(false),
         };
         Self { guest, session, visit, talk, ending: visit.shared.ending() }
     }

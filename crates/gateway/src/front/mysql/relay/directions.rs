@@ -66,6 +66,7 @@ impl<R: AsyncRead + Unpin> Upload<'_, R> {
                 Err(error) => return Stop::End(Spliced::Broken(error)),
             }
         }
+        self.talk.client_left.store(true, Relaxed);
         drop(self.to.close().await);
         std::future::pending().await
     }
@@ -89,6 +90,8 @@ impl<W: AsyncWrite + Unpin> Download<'_, W> {
     pub(super) async fn run(&mut self) -> Stop {
         Stop::End(match self.carry().await {
             Ok(spliced) => spliced,
+            // MySQL may have last words for a client that left without a farewell.
+            Err(_) if self.talk.client_left.load(Relaxed) => Spliced::Finished,
             Err(error) => Spliced::Broken(error),
         })
     }
