@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod crash;
+mod endings;
 mod environment;
 mod keychain;
+mod left_sessions;
 mod review;
 mod sign_in;
 mod story;

@@ -47,9 +47,14 @@ impl World {
 
     /// A person with a home of their own.
     pub(crate) fn person(&self, who: &'static str) -> Person {
-        let home = self.homes.path().join(who);
+        self.computer(who, who)
+    }
+
+    /// A person at one of several computers.
+    pub(crate) fn computer(&self, who: &'static str, home: &str) -> Person {
+        let home = self.homes.path().join(home);
         std::fs::create_dir_all(&home).expect("the folder is writable");
-        Person { who, home, catalog: self.catalog.clone(), session_bus: None }
+        Person { who, home, catalog: self.catalog.clone(), session_bus: None, system_bus: None }
     }
 
     /// A person whose catalog says something else.
@@ -70,6 +75,8 @@ pub(crate) struct Person {
     catalog: PathBuf,
     /// Where a keychain answers; without one the sign-in is kept in memory.
     pub(crate) session_bus: Option<String>,
+    /// Where logind announces sleep; without one nothing does.
+    pub(crate) system_bus: Option<String>,
 }
 
 impl Person {
@@ -99,6 +106,7 @@ impl Person {
             Some(bus) => environment.push(("DBUS_SESSION_BUS_ADDRESS", bus.into())),
             None => environment.push(("DAYPASS_SECRETS", "memory".into())),
         }
+        environment.extend(self.system_bus.as_ref().map(|bus| ("DBUS_SYSTEM_BUS_ADDRESS", bus.into())));
         for (name, value) in [
             ("AWS_PROFILE", "somebody-else"),
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
@@ -241,6 +249,13 @@ impl Drop for Person {
 pub(crate) fn view<'a>(snapshot: &'a Snapshot, target: &str) -> &'a TargetView {
     let target = TargetId::new(target).expect("a valid name");
     snapshot.targets.iter().find(|view| view.target.id == target).expect("the catalog has it")
+}
+
+/// Sends a signal (`TERM`) to a program that runs.
+pub(crate) async fn signal(name: &str, program: &Child) {
+    let id = program.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status().await.expect("every system has kill");
+    assert!(sent.success(), "SIG{name} is sent");
 }
 
 /// Waits for a program's end.
