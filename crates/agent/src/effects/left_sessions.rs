@@ -29,7 +29,7 @@ pub(super) async fn watch(reporter: Reporter) {
         let seen = look(&reporter.shared).await;
         let pace = if seen.unseen.is_some() { PACE_UNSEEN } else { PACE };
         if let Some(error) = &seen.unseen {
-            tracing::warn!(%error, "sessions that were left cannot be looked for everywhere");
+            tracing::debug!(%error, "sessions that were left cannot be looked for everywhere");
         }
         let Seen { regions, found, unseen } = seen;
         reporter.tell(Event::SessionsListed { regions, found, unseen }).await;
