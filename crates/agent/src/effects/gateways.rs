@@ -181,10 +181,11 @@ impl Open {
         let mut pulse = tokio::time::interval(LOOK_AT_CLOCK);
         let (mut skew, mut surroundings) = (reporter.shared.skew.watch(), reporter.shared.surroundings.subscribe());
         loop {
+            interruptions.look(traffic.open());
             tokio::select! {
                 () = close.cancelled() => break,
                 Some(event) = tunnel_events.recv() => {
-                    interruptions.note(reporter, &target, &event, traffic.open()).await;
+                    interruptions.note(reporter, &target, &event).await;
                     report_tunnel(reporter, &target, event).await;
                 }
                 () = interruptions.due() => interruptions.tell_refused(reporter, &target).await,

@@ -13,17 +13,34 @@ use crate::words;
 
 /// A connection that was refused may have moved to a fresh session by then, and nobody needs to know.
 const MOVES_WITHIN: Duration = Duration::from_secs(2);
+/// Between the ends of a session and of its connections.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// The interruptions of one Gateway.
 #[derive(Debug, Default)]
 pub(super) struct Interruptions {
     /// A session whose SSM agent could not connect to the Target, and when that is told.
     refused: Option<(String, Instant)>,
+    /// Open connections when last looked at, and until when that says something of a moment ago.
+    connections: u64,
+    busy_until: Option<Instant>,
 }
 
 impl Interruptions {
-    /// Takes in what happened. `connections` are open at this moment.
-    pub(super) async fn note(&mut self, reporter: &Reporter, target: &Target, event: &TunnelEvent, connections: u64) {
+    /// Looks at how many connections are open. A session's end and that of its connections are heard of in any order.
+    pub(super) fn look(&mut self, connections: u64) {
+        if self.connections > 0 {
+            self.busy_until = Some(Instant::now() + HEARD_WITHIN);
+        }
+        self.connections = connections;
+    }
+
+    fn is_busy(&self) -> bool {
+        self.connections > 0 || self.busy_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Takes in what happened.
+    pub(super) async fn note(&mut self, reporter: &Reporter, target: &Target, event: &TunnelEvent) {
         match event {
             TunnelEvent::ConnectRefused { session_id } => {
                 self.refused.get_or_insert_with(|| (session_id.clone(), Instant::now() + MOVES_WITHIN));
@@ -31,7 +48,7 @@ impl Interruptions {
             TunnelEvent::Moved { from, .. } => {
                 self.refused.take_if(|(session_id, _)| session_id == from);
             }
-            TunnelEvent::Ended { cause, .. } => tell_end(reporter, target, cause, connections).await,
+            TunnelEvent::Ended { cause, .. } => tell_end(reporter, target, cause, self.is_busy()).await,
             TunnelEvent::Broken { .. }
             | TunnelEvent::Healed { .. }
             | TunnelEvent::Opened { .. }
@@ -57,9 +74,9 @@ impl Interruptions {
 }
 
 /// A session that idled without connections is replaced when it is needed: nothing has ended for anybody.
-async fn tell_end(reporter: &Reporter, target: &Target, cause: &EndCause, connections: u64) {
+async fn tell_end(reporter: &Reporter, target: &Target, cause: &EndCause, busy: bool) {
     match words::ended(target, cause) {
-        Some(cause) if connections > 0 => {
+        Some(cause) if busy => {
             reporter.tell(Event::GatewayInterrupted { target: target.id.clone(), cause }).await;
         }
         Some(ErrorView { message, .. }) => tracing::info!(target = %target.id, message, "without connections"),
