@@ -1,6 +1,7 @@
 //! Acceptance: black box over the built `daypass`, `daypass-desktop` and `daypass-sandbox`, one module for each user story.
 
 mod bad_input;
+mod bastions;
 mod crash;
 mod endings;
 mod environment;
