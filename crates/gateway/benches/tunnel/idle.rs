@@ -48,20 +48,21 @@ pub(crate) fn memory(target: SocketAddr) {
     let started: Vec<Value> = (0..8).map(|_| told(&far.block_on(sessions.start()).expect("nothing fails"))).collect();
     writeln!(questions, "{}", Value::Array(started)).expect("the child listens");
     let gateway: SocketAddr = answer().parse().expect("an address");
-    let Ok(before) = answer().parse::<f64>() else { return };
-    let clients: Vec<Client> = (0..CONNECTIONS)
-        .map(|_| {
-            let mut client = Client::connect(gateway);
-            client.carry(Verb::Give, CARRIED);
-            client
-        })
-        .collect();
-    writeln!(questions, "how much now?").expect("the child listens");
-    let after: f64 = answer().parse().expect("a number");
-    let name = format!("gateway memory for {CONNECTIONS} idle connections");
-    figure(&name, (after - before) / MIB, "MiB", Some(before / MIB), Some(Goal::AtMost(32.0)));
-    drop((clients, questions));
+    if let Ok(before) = answer().parse::<f64>() {
+        let _clients: Vec<Client> = (0..CONNECTIONS).map(|_| idle_client(gateway)).collect();
+        writeln!(questions, "how much now?").expect("the child listens");
+        let after: f64 = answer().parse().expect("a number");
+        let name = format!("gateway memory for {CONNECTIONS} idle connections");
+        figure(&name, (after - before) / MIB, "MiB", Some(before / MIB), Some(Goal::AtMost(32.0)));
+    }
+    drop(questions);
     child.wait().expect("it is our child");
+}
+
+fn idle_client(gateway: SocketAddr) -> Client {
+    let mut client = Client::connect(gateway);
+    client.carry(Verb::Give, CARRIED);
+    client
 }
 
 /// Listens, then says its memory, and once more when it is asked.
