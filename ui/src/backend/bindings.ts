@@ -50,17 +50,31 @@ export type AccessRequest = {
 /**  An AWS account. */
 export type AccountId = string;
 
-/**  The SSM-managed machine a Tunnel goes through. It is only ever asked to forward, never repaired, restarted or ended. */
+/**  The SSM-managed machine or task a Tunnel goes through. It is only ever asked to forward, never repaired, restarted or ended. */
 export type Bastion = 
+/**  None: the network this computer is in reaches the database, as a VPN lets it. */
+({ direct: {
+	/**  Where to dial when it is not the endpoint itself; the certificate and the DbAuthToken stay the endpoint's. */
+	at: Endpoint | null,
+} }) & { ecs?: never; instance?: never; tag?: never } | 
+/**  A container of a task with ECS Exec. */
+({ ecs: {
+	/**  The cluster's short name. */
+	cluster: string,
+	/**  Which of its tasks. */
+	tasks: EcsTasks,
+	/**  Which of a task's containers; none: the only one, or the first in which the SSM agent runs. */
+	container: string | null,
+} }) & { direct?: never; instance?: never; tag?: never } | 
 /**  One managed node: `i-…` or `mi-…`. */
-({ instance: string }) & { tag?: never } | 
+({ instance: string }) & { direct?: never; ecs?: never; tag?: never } | 
 /**  Whichever managed node with this tag is online. */
 ({ tag: {
 	/**  Tag key. */
 	key: string,
 	/**  Tag value. */
 	value: string,
-} }) & { instance?: never };
+} }) & { direct?: never; ecs?: never; instance?: never };
 
 /**  What ends access first. */
 export type BindingLimit = {
@@ -146,6 +160,15 @@ export type Decision =
 "approve" | 
 /**  No. */
 "deny";
+
+/**  The tasks of a cluster that may carry a Tunnel. */
+export type EcsTasks = 
+/**  Those of a task definition family. */
+({ family: string }) & { service?: never; task?: never } | 
+/**  Those of a service. */
+({ service: string }) & { family?: never; task?: never } | 
+/**  One, by its id. */
+({ task: string }) & { family?: never; service?: never };
 
 /**  Why a Grant is over. */
 export type EndReason = 
@@ -395,6 +418,23 @@ export type SecretsKeptIn =
 /**  Why no keychain is used. */
 why: string };
 
+/**  The Session Manager document a Tunnel is started with. */
+export type SessionDocument = 
+/**  One of the account's own, of session type Port. */
+({ custom: {
+	/**  Its name, or its ARN when another account shares it. */
+	name: string,
+	/**  What it is given. In a value `{host}` and `{port}` stand for the database's endpoint. */
+	parameters: { [key in string]: string },
+} }) & { "plain-port"?: never } | 
+/**  [`SessionDocument::PLAIN_PORT`]: a port of the Bastion itself, where the database or a relay to it listens. */
+({ "plain-port": {
+	/**  Which port; none: the endpoint's. */
+	port: number | null,
+} }) & { custom?: never } | 
+/**  [`SessionDocument::REMOTE_HOST`]: the endpoint, as the Bastion resolves it. */
+"remote-host";
+
 /**  What is true. Complete, without secrets, with absolute instants on this computer's own clock. */
 export type Snapshot = {
 	/**  Who the person is. */
@@ -444,6 +484,8 @@ export type Target = {
 	environment: Environment,
 	/**  What its Tunnel goes through. */
 	bastion: Bastion,
+	/**  The Session Manager document that Tunnel is started with. */
+	document?: SessionDocument,
 	/**  The port of its Gateway that the whole team agreed on; none: chosen once and remembered. */
 	localPort: number | null,
 };
