@@ -10,4 +10,5 @@ mod left_sessions;
 mod review;
 mod sign_in;
 mod story;
+mod surroundings;
 mod world;
