@@ -31,6 +31,26 @@ async fn from_the_tray_one_signs_in_connects_queries_disconnects_and_quits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn asked_to_end_by_the_system_it_ends_its_sessions_first() {
+    let desk = Desk::new().await;
+    let panel = Panel::on(&desk.bus).await;
+    let _notifier = Notifier::on(&desk.bus).await;
+    let (sandbox, catalog) = desk.sandbox().await;
+    let mut daypass = desk.daypass(&catalog).spawn().expect("it was just built");
+    let menu = panel.menu().await;
+    signs_in(&desk, &menu).await;
+    connects_and_queries(&desk, &menu).await;
+    assert_eq!(sandbox.open_sessions().len(), 1);
+
+    let id = daypass.id().expect("it runs").to_string();
+    let mut kill = desk.command("kill");
+    assert!(kill.args(["-s", "TERM", &id]).status().await.expect("every system has kill").success());
+    let ended = in_time("the end", daypass.wait()).await.expect("it can be waited for");
+    assert_eq!(ended.code(), Some(0), "it is a wish, not an accident");
+    assert_eq!(sandbox.open_sessions(), Vec::<String>::new(), "the session is ended with it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_granted_access_counts_down_in_the_open_menu_and_is_told() {
     let desk = Desk::new().await;
     let panel = Panel::on(&desk.bus).await;
