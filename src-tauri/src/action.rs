@@ -1,6 +1,6 @@
 //! What a click does, wherever the click is.
 
-use model::{Command, ErrorView, Gateway, Snapshot, TargetId};
+use model::{Command, ConnectionForm, ErrorView, TargetId};
 use tauri::{AppHandle, Manager as _};
 use tauri_plugin_clipboard_manager::ClipboardExt as _;
 
@@ -11,21 +11,14 @@ use crate::{browser, notifications, shell::Shell, window};
 pub(crate) enum Action {
     /// Asks the agent.
     Ask(Command),
-    /// Puts a way to connect on the clipboard.
-    Copy(TargetId, Wording),
+    /// Puts a way to connect on the clipboard, with the local password where the form has a place for it.
+    Copy(TargetId, ConnectionForm),
+    /// Puts the local password on the clipboard.
+    CopyPassword(TargetId),
     /// Opens the identity provider's page once more.
     OpenSignInPage,
     /// Opens the window, at one Target when one is named.
     ShowWindow(Option<TargetId>),
-}
-
-/// In which form a connection is written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Wording {
-    /// A shell command.
-    Psql,
-    /// A URL.
-    Url,
 }
 
 /// Does it; what is refused is told in a notification, since a menu cannot say anything.
@@ -35,13 +28,21 @@ pub(crate) async fn carry_out(app: AppHandle, action: Action) {
     }
 }
 
-async fn try_carry_out(app: &AppHandle, action: Action) -> Result<(), ErrorView> {
+/// Does it.
+///
+/// # Errors
+/// What is refused, with the next step.
+pub(crate) async fn try_carry_out(app: &AppHandle, action: Action) -> Result<(), ErrorView> {
     let shell = app.state::<Shell>();
     match action {
         Action::Ask(command) => shell.ask(command).await,
-        Action::Copy(target, wording) => {
-            let text = connection(&shell.snapshot(), &target, wording)?;
-            copy(app, text)
+        Action::Copy(target, form) => {
+            let words = shell.agent().connection_text(&target, form, true).await?;
+            copy(app, words.expose().to_owned())
+        }
+        Action::CopyPassword(target) => {
+            let password = shell.agent().local_password(&target, false).await?;
+            copy(app, password.expose().to_owned())
         }
         Action::OpenSignInPage => browser::open_again(app, &shell.snapshot().identity),
         Action::ShowWindow(target) => {
@@ -61,17 +62,4 @@ pub(crate) fn copy(app: &AppHandle, text: String) -> Result<(), ErrorView> {
         )
     };
     app.clipboard().write_text(text).map_err(failed)
-}
-
-fn connection(snapshot: &Snapshot, target: &TargetId, wording: Wording) -> Result<String, ErrorView> {
-    let gateway = snapshot.targets.iter().find(|view| view.target.id == *target).map(|view| &view.gateway);
-    match gateway {
-        Some(Gateway::Open { connection, .. } | Gateway::Broken { connection, .. }) => Ok(match wording {
-            Wording::Psql => connection.psql.clone(),
-            Wording::Url => connection.url.clone(),
-        }),
-        Some(Gateway::Closed { .. } | Gateway::Closing | Gateway::Opening { .. }) | None => {
-            Err(ErrorView::new("not-connected", format!("{target} is not connected"), "connect first"))
-        }
-    }
 }

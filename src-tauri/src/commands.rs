@@ -1,16 +1,28 @@
 //! What the window can ask. Every function is a line over something else.
 
-use model::{Command, ErrorView, Snapshot, TargetId};
+use model::{Command, ConnectionForm, ErrorView, Snapshot, TargetId};
 use tauri::{AppHandle, State};
 use tauri_specta::{collect_commands, collect_events};
 
-use crate::{action, browser, events, shell::Shell};
+use crate::{
+    action::{self, Action},
+    browser, events,
+    shell::Shell,
+};
 
 /// The commands and events, and their types for the window.
 pub(crate) fn bindings() -> tauri_specta::Builder<tauri::Wry> {
     tauri_specta::Builder::new()
         .disable_serde_phases()
-        .commands(collect_commands![asked_target, copy_text, open_sign_in_page, send_command, snapshot])
+        .commands(collect_commands![
+            asked_target,
+            copy_connection,
+            copy_password,
+            copy_text,
+            open_sign_in_page,
+            send_command,
+            snapshot
+        ])
         .events(collect_events![events::SnapshotChanged, events::TargetShown])
 }
 
@@ -33,6 +45,20 @@ fn asked_target(shell: State<'_, Shell>) -> Option<TargetId> {
 #[specta::specta]
 async fn send_command(shell: State<'_, Shell>, command: Command) -> Result<(), ErrorView> {
     shell.ask(command).await
+}
+
+/// Puts a way to connect on the clipboard, with the local password where the form has a place for it. The window never sees it.
+#[tauri::command]
+#[specta::specta]
+async fn copy_connection(app: AppHandle, target: TargetId, form: ConnectionForm) -> Result<(), ErrorView> {
+    action::try_carry_out(&app, Action::Copy(target, form)).await
+}
+
+/// Puts the local password on the clipboard. The window never sees it.
+#[tauri::command]
+#[specta::specta]
+async fn copy_password(app: AppHandle, target: TargetId) -> Result<(), ErrorView> {
+    action::try_carry_out(&app, Action::CopyPassword(target)).await
 }
 
 /// Puts words on the clipboard.

@@ -31,6 +31,11 @@ impl Shell {
         Self { agent, sign_in_asked: Mutex::new(false), target_to_show: Mutex::new(None) }
     }
 
+    /// For what is no Command: words that hold the local password.
+    pub(crate) fn agent(&self) -> Handle {
+        self.agent.clone()
+    }
+
     /// What is true now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.agent.snapshots().borrow())

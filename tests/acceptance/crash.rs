@@ -26,7 +26,7 @@ async fn a_request_made_before_a_crash_is_found_again_with_its_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_crash_no_token_stays_readable_and_the_port_is_the_same() {
+async fn after_a_crash_no_way_in_stays_and_the_port_is_the_same() {
     let world = World::new().await;
     let ana = world.person("ana");
     let mut agent = ana.agent().await;
@@ -35,10 +35,10 @@ async fn after_a_crash_no_token_stays_readable_and_the_port_is_the_same() {
     let port = ana.sees("it is open", port_of).await;
     agent.kill().await.expect("it runs");
 
-    let passfile = ana.data_dir().join("run/gateways/billing-staging/pgpass");
-    assert!(passfile.exists(), "a killed process cleans nothing");
+    let way_in = ana.data_dir().join("run/gateways/billing-staging");
+    assert!(way_in.exists(), "a killed process cleans nothing");
     ana.signs_in("acme").await;
-    assert!(!passfile.exists(), "the next one does so first");
+    assert!(!way_in.exists(), "the next one does so first");
     ana.does(&["connect", "billing-staging"]).await;
     assert_eq!(ana.sees("it is open", port_of).await, port, "clients keep their settings");
 }

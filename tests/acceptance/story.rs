@@ -28,7 +28,8 @@ async fn a_developer_asks_a_colleague_approves_rows_come_and_access_ends_by_itse
     });
     assert!(matches!(ended.await, Grant::Ended { reason: EndReason::Expired, .. }), "its time was up");
     assert_eq!(world.sandbox.open_sessions(), Vec::<String>::new(), "the SSM session is terminated");
-    assert!(psql(url.trim(), COUNT).await.contains("refused"), "nobody listens any more");
+    let refusal = psql(url.trim(), COUNT).await;
+    assert!(refusal.contains("Is the server running"), "nobody listens any more: {refusal}");
     ana.is_refused(&["connect", "orders-prod"], "not-granted").await;
 }
 
@@ -74,7 +75,7 @@ async fn quitting_leaves_no_session_no_file_and_no_process() {
     assert!(!ana.socket().as_path().exists(), "the socket is removed");
     let gateways = ana.data_dir().join("run/gateways");
     let left = std::fs::read_dir(&gateways).map(|entries| entries.count()).unwrap_or_default();
-    assert_eq!(left, 0, "no handoff file stays in {}", gateways.display());
+    assert_eq!(left, 0, "no folder stays in {}", gateways.display());
 }
 
 /// What psql prints, rows or error.

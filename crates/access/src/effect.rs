@@ -42,6 +42,13 @@ pub enum Effect {
     /// Forget every secret of the Identity, in memory and in the keychain; nothing is answered. It comes when every Gateway of
     /// that Identity is closed, or 10 seconds after its sign-in ended.
     ForgetSecrets,
+    /// Keep a port for a Target's Gateway, before the one in the Catalog; nothing is answered.
+    KeepPort {
+        /// Whose.
+        target: TargetId,
+        /// On 127.0.0.1 and ::1.
+        port: u16,
+    },
     /// Open a Gateway. Answered by `GatewayStepped`…, then `GatewayOpened` or `GatewayFailed`; while open by `ConnectionsChanged`,
     /// `GatewayBroke`, `GatewayHealed` and `GatewayInterrupted`.
     OpenGateway {

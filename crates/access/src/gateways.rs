@@ -212,14 +212,8 @@ impl Access {
                 let milliseconds = u32::try_from((now - *began_at).as_millis()).unwrap_or(u32::MAX);
                 done.push(StepTime { step: *step, milliseconds });
             }
-            *gateway = Gateway::Open(Live {
-                role: *role,
-                opened_at,
-                connections: 0,
-                done,
-                connection,
-                interrupted: None,
-            });
+            *gateway =
+                Gateway::Open(Live { role: *role, opened_at, connections: 0, done, connection, interrupted: None });
         }
     }
 

@@ -153,6 +153,10 @@ impl Access {
         match command {
             Command::CancelSignIn => self.cancel_sign_in(),
             Command::CancelRequest { request } => self.cancel_request(&request)?,
+            Command::ChoosePort { target, port } => {
+                self.catalog.entry(&target)?;
+                self.emit(Effect::KeepPort { target, port });
+            }
             Command::CloseGateway { target } => self.close_gateway(&target)?,
             Command::EndLeftSessions => self.end_left_sessions()?,
             Command::EndSession { session } => self.end_session(&session)?,

@@ -11,6 +11,7 @@ use model::{
     AccessDuration, AccountId, Endpoint, Engine, Entitlement, Environment, ErrorView, Gate, IdentityProvider,
     IdentityProviderId, Region, RoleName, Target, TargetId,
 };
+use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use url::Url;
 
@@ -32,10 +33,27 @@ pub struct Catalog {
 pub struct AwsPlace {
     /// One address for all services; none: AWS's own.
     pub endpoint: Option<Url>,
-    /// What the databases' certificates chain to, as PEM.
+    /// What the databases' certificates may chain to beside RDS's own authorities, as PEM.
     pub ca_bundle: Option<PathBuf>,
     /// How often a broker is asked about a request.
     pub poll: Duration,
+}
+
+impl AwsPlace {
+    /// What the databases' certificates may chain to: RDS's own authorities, and those of the bundle the Catalog names.
+    ///
+    /// # Errors
+    /// `ca-bundle-unusable`, with the file's path.
+    pub(crate) fn roots(&self) -> Result<Vec<CertificateDer<'static>>, ErrorView> {
+        let unusable = |why: String| {
+            let path = self.ca_bundle.as_deref().unwrap_or(Path::new("embedded certificates")).display();
+            let hint = "get AWS's global-bundle.pem anew, or take `ca-bundle` out of the catalog: Daypass knows RDS's authorities";
+            ErrorView::new("ca-bundle-unusable", format!("the certificates {path} cannot be used: {why}"), hint)
+        };
+        let bundle =
+            self.ca_bundle.as_ref().map(std::fs::read).transpose().map_err(|error| unusable(error.to_string()))?;
+        gateway::rds_roots(bundle.as_deref()).map_err(|error| unusable(error.to_string()))
+    }
 }
 
 /// An OpenID Connect provider and the role it leads to.
@@ -205,7 +223,8 @@ struct TargetTable {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct EntitlementTable {
     role: RoleName,
-    user: String,
+    user: Option<String>,
+    secret: Option<String>,
     gate: GateName,
     runbook: Option<String>,
     #[serde(default)]
@@ -273,7 +292,7 @@ impl TargetTable {
         }
         let entitlements = self.entitlement.into_iter().map(|table| {
             let at = table.span().start;
-            table.into_inner().into_entitlement(at)
+            table.into_inner().into_entitlement(&self.id, at)
         });
         let entitlements = entitlements.collect::<Result<_, _>>()?;
         let (bastion, document) = way::parsed(self.bastion, self.document)?;
@@ -295,7 +314,7 @@ impl TargetTable {
 }
 
 impl EntitlementTable {
-    fn into_entitlement(mut self, at: usize) -> Result<Entitlement, Fault> {
+    fn into_entitlement(mut self, target: &TargetId, at: usize) -> Result<Entitlement, Fault> {
         let gate = match (self.gate, self.runbook) {
             (GateName::Standing, None) if self.durations.is_empty() => Gate::Standing,
             (GateName::Standing, _) => {
@@ -309,7 +328,15 @@ impl EntitlementTable {
                 return Err((at, "a role on request needs a `runbook` and at least one of `durations`".to_owned()));
             }
         };
-        Ok(Entitlement { role: self.role, database_user: self.user, gate })
+        let database_user = match (self.user, &self.secret) {
+            (Some(user), _) => user,
+            // Clients must name somebody before the secret is read, and go on doing so when its user alternates.
+            (None, Some(_)) => target.to_string(),
+            (None, None) => {
+                return Err((at, "a role needs a database `user`, or the `secret` that holds one".to_owned()));
+            }
+        };
+        Ok(Entitlement { role: self.role, database_user, secret: self.secret, gate })
     }
 }
 

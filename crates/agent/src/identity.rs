@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sign_in::SignedIn;
 use tokio::sync::Mutex;
 
-use crate::{KeepSecrets, catalog::OidcEntry, effects::Shared};
+use crate::{catalog::OidcEntry, effects::Shared};
 
 /// How long before their end Credentials count as used up: a StartSession and a login must still fit.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -62,13 +62,7 @@ struct Item {
 }
 
 impl IdentityHolder {
-    pub(crate) async fn open(keep: KeepSecrets) -> Self {
-        let (store, kept_in) = match keep {
-            KeepSecrets::InKeychain => SecretStore::open("dev.daypass.Daypass").await,
-            KeepSecrets::InMemory => {
-                (SecretStore::memory(), SecretsKeptIn::Memory { why: "it was started so".to_owned() })
-            }
-        };
+    pub(crate) fn new(store: SecretStore, kept_in: SecretsKeptIn) -> Self {
         Self { store, kept_in, held: Mutex::new(None) }
     }
 

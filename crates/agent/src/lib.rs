@@ -5,9 +5,10 @@
 
 mod catalog;
 mod clock;
+mod connection;
 mod effects;
-mod handoff;
 mod identity;
+mod local_passwords;
 mod log;
 mod owner;
 mod places;
@@ -18,6 +19,7 @@ mod words;
 
 use std::{path::PathBuf, sync::Arc};
 
+use ipc::Private;
 use model::{Command, ErrorView, Notice, Snapshot};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -107,7 +109,7 @@ impl Agent {
             StateError::Io { .. } | StateError::Malformed { .. } => StartError::State(error),
         })?;
         let listener = ipc::Server::bind(&config.places.socket).await?;
-        handoff::sweep(config.places.runtime_dir());
+        connection::sweep(config.places.runtime_dir());
         let (stopped, has_stopped) = watch::channel(false);
         let (handle, owner) = owner::Owner::new(&config, state, has_stopped).await;
         let running = tokio::spawn(owner.run());
@@ -126,7 +128,7 @@ pub struct Handle {
     commands: mpsc::Sender<Asked>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     notices: broadcast::Sender<Notice>,
-    doctor: Arc<effects::Shared>,
+    shared: Arc<effects::Shared>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -164,7 +166,32 @@ impl Handle {
     /// Checks this computer and, when one is named, the way to a Target.
     pub async fn doctor(&self, target: Option<&model::TargetId>) -> Vec<ipc::Rung> {
         let snapshot = self.snapshots.borrow().clone();
-        effects::doctor::climb(&self.doctor, &snapshot, target).await
+        effects::doctor::climb(&self.shared, &snapshot, target).await
+    }
+
+    /// How to connect to an open Gateway, in the words of one client.
+    ///
+    /// # Errors
+    /// `not-connected`, `form-unknown`, or the keychain's.
+    pub async fn connection_text(
+        &self,
+        target: &model::TargetId,
+        form: model::ConnectionForm,
+        with_password: bool,
+    ) -> Result<Private, ErrorView> {
+        let text = self.shared.connection_text(target, form, with_password).await?;
+        Ok(Private::new(text.expose().clone()))
+    }
+
+    /// The password that clients log in with at a Target's Gateway; a new one if `renew`, which open Gateways take at once.
+    ///
+    /// # Errors
+    /// `unknown-target`, or the keychain's.
+    pub async fn local_password(&self, target: &model::TargetId, renew: bool) -> Result<Private, ErrorView> {
+        let _known = self.shared.entry(target)?;
+        let passwords = &self.shared.local_passwords;
+        let password = if renew { passwords.renew(target).await? } else { passwords.of(target).await? };
+        Ok(Private::new(password.expose().clone()))
     }
 
     /// Returns when the agent has ended: gateways closed, sessions terminated, socket removed.
@@ -177,6 +204,6 @@ impl Handle {
     /// The folder of this user's agent, for messages.
     #[must_use]
     pub fn runtime_dir(&self) -> PathBuf {
-        self.doctor.runtime_dir.clone()
+        self.shared.runtime_dir.clone()
     }
 }

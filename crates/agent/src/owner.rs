@@ -53,15 +53,16 @@ impl Owner {
         let mut access = Access::new(seed, config.clock.now(), state.state().saved.clone());
         let (report, events) = mpsc::channel(QUEUE);
         let (commands, asked) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared::new(config, state.state().ports.clone(), report).await);
+        let (snapshots, latest) = watch::channel(Arc::new(access.snapshot()));
+        let shared = Arc::new(Shared::new(config, state.state().ports.clone(), latest.clone(), report).await);
         let world = World::new(Arc::clone(&shared));
         // The first guest already finds what is known at the start.
         for known in world.start().await {
             access.event(None, known, config.clock.now());
         }
-        let (snapshots, latest) = watch::channel(Arc::new(access.snapshot()));
+        snapshots.send_replace(Arc::new(access.snapshot()));
         let (notices, _) = broadcast::channel(QUEUE);
-        let handle = Handle { commands, snapshots: latest, notices: notices.clone(), doctor: shared, stopped };
+        let handle = Handle { commands, snapshots: latest, notices: notices.clone(), shared, stopped };
         let (clock, surroundings) = (config.clock.clone(), Surroundings::listen(&config.clock));
         let owner = Self {
             access,
@@ -90,6 +91,7 @@ impl Owner {
                     return;
                 }
             }
+            self.remember_ports();
             self.publish();
             let woken = self.wait().await;
             let now = self.clock.now();
@@ -103,7 +105,6 @@ impl Owner {
                 Woken::Changed(change) => self.world.surroundings_changed(change),
                 Woken::Reported(reported) => {
                     self.access.event(reported.answers, reported.event, now);
-                    self.remember_ports();
                 }
                 Woken::Deadline => {}
             }

@@ -114,8 +114,12 @@ async fn welcome(mut guest: Connection, handle: Handle) {
 async fn answer(handle: &Handle, request: Request) -> Result<Answer, ErrorView> {
     match request {
         Request::Command(command) => handle.command(command).await.map(|()| Answer::Done),
+        Request::ConnectionText { target, form, with_password } => {
+            handle.connection_text(&target, form, with_password).await.map(Answer::Private)
+        }
         Request::Doctor { target } => Ok(Answer::Doctor(handle.doctor(target.as_ref()).await)),
         Request::Hello { .. } => Ok(Answer::Hello { version: ipc::PROTOCOL_VERSION }),
+        Request::LocalPassword { target, renew } => handle.local_password(&target, renew).await.map(Answer::Private),
         Request::Ping | Request::Subscribe => Ok(Answer::Done),
         Request::Snapshot => Ok(Answer::Snapshot(Box::new(Snapshot::clone(&handle.snapshots.borrow())))),
     }

@@ -17,8 +17,20 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct State {
     /// What `Access` reads back.
     pub(crate) saved: Saved,
-    /// The local port each Target was given, so that it stays the same.
-    pub(crate) ports: BTreeMap<TargetId, u16>,
+    #[serde(flatten)]
+    pub(crate) ports: Ports,
+}
+
+/// The local ports of Targets.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub(crate) struct Ports {
+    /// Had before, so that it stays the same.
+    #[serde(rename = "ports")]
+    pub(crate) given: BTreeMap<TargetId, u16>,
+    /// Chosen by the person, before what the Catalog says.
+    #[serde(rename = "chosen_ports")]
+    pub(crate) chosen: BTreeMap<TargetId, u16>,
 }
 
 /// The file, held by the one owner.
@@ -131,11 +143,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let target = TargetId::new("orders-prod").expect("a valid name");
         let mut first = StateFile::hold(folder.path()).expect("nobody holds it");
-        first.change(|state| state.ports.extend([(target.clone(), 15_432)])).expect("the folder is writable");
+        first.change(|state| state.ports.given.extend([(target.clone(), 15_432)])).expect("the folder is writable");
         assert!(matches!(StateFile::hold(folder.path()), Err(StateError::Owned(_))), "there is one owner");
         drop(first);
         let next = StateFile::hold(folder.path()).expect("the first let go");
-        assert_eq!(next.state().ports.get(&target), Some(&15_432));
+        assert_eq!(next.state().ports.given.get(&target), Some(&15_432));
     }
 
     #[test]

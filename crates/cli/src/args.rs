@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{AccessDuration, IdentityProviderId, RoleName, TargetId};
+use model::{AccessDuration, ConnectionForm, IdentityProviderId, RoleName, TargetId};
 
 /// Database access that expires by itself.
 #[derive(Debug, Parser)]
@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     List,
     /// End the agent; gateways close and sessions end
     Quit,
+    /// Print the password that clients log in with at a database's local port
+    Password(PasswordOptions),
     /// Give access back before its time
     Release {
         /// Which database's
@@ -78,13 +80,28 @@ pub(crate) enum Verb {
         watch: bool,
     },
     /// Print how to connect
-    Url {
-        /// To which database
-        target: TargetId,
-        /// In which form
-        #[arg(long = "as", value_enum, default_value_t = Form::Url)]
-        form: Form,
-    },
+    Url(UrlOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UrlOptions {
+    /// To which database
+    pub(crate) target: TargetId,
+    /// In which form
+    #[arg(long = "as", value_enum, default_value_t = Form::Url)]
+    pub(crate) form: Form,
+    /// With the local password in it, where the form has a place for it
+    #[arg(long)]
+    pub(crate) with_password: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PasswordOptions {
+    /// Which database's
+    pub(crate) target: TargetId,
+    /// Make a new one first; the one before is good no more
+    #[arg(long)]
+    pub(crate) renew: bool,
 }
 
 #[derive(Args, Debug)]
@@ -121,7 +138,10 @@ pub(crate) struct ConnectOptions {
     /// Do not open a browser; print the page to open
     #[arg(long)]
     pub(crate) no_browser: bool,
-    /// What to run while connected; PGSERVICEFILE and PGSERVICE point it to the database
+    /// At which local port; kept for this database from then on
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// What to run while connected: its environment points psql or mysql to the database
     #[arg(last = true)]
     pub(crate) command: Vec<std::ffi::OsString>,
 }
@@ -195,12 +215,43 @@ pub(crate) struct SignInOptions {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Form {
-    /// A shell command
+    /// A data source for DataGrip's import from the clipboard
+    Datagrip,
+    /// The argument of DBeaver's -con
+    Dbeaver,
+    /// The lines of an .env file
+    Env,
+    /// A URL for JDBC
+    Jdbc,
+    /// A shell command with mysql
+    Mysql,
+    /// An entry for pg_service.conf
+    PgService,
+    /// A file for pgAdmin's import of servers
+    Pgadmin,
+    /// A shell command with psql
     Psql,
-    /// The folder's service file and the service's name
-    Service,
-    /// A URL for libpq
+    /// A URL that TablePlus opens
+    Tableplus,
+    /// A URL as most programs take it
     Url,
+}
+
+impl From<Form> for ConnectionForm {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Datagrip => Self::Datagrip,
+            Form::Dbeaver => Self::Dbeaver,
+            Form::Env => Self::Env,
+            Form::Jdbc => Self::Jdbc,
+            Form::Mysql => Self::Mysql,
+            Form::PgService => Self::PgService,
+            Form::Pgadmin => Self::Pgadmin,
+            Form::Psql => Self::Psql,
+            Form::Tableplus => Self::Tableplus,
+            Form::Url => Self::Url,
+        }
+    }
 }
 
 fn role(text: &str) -> Result<RoleName, String> {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use ipc::{Client, IpcError, ServerMessage, SocketPath};
+use ipc::{Client, IpcError, Private, Request, ServerMessage, SocketPath};
 use model::{Command, Snapshot, TargetId, TargetView};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -45,6 +45,11 @@ impl Guest {
     /// Has a Command carried out.
     pub(crate) async fn command(&self, command: Command) -> Result<(), Failure> {
         Ok(self.visit().await?.command(command).await?)
+    }
+
+    /// Asks for words that hold the local password, or may.
+    pub(crate) async fn private(&self, request: Request) -> Result<Private, Failure> {
+        Ok(self.visit().await?.private(request).await?)
     }
 
     /// What is true now.

@@ -49,6 +49,7 @@ async fn run(arguments: Arguments, terminal: Terminal) -> Result<ExitCode, Failu
         Verb::Doctor { target } => return commands::doctor::run(&guest, target, terminal).await,
         Verb::List => commands::status::list(&guest, terminal).await?,
         Verb::Quit => commands::agent::quit(&guest, terminal).await?,
+        Verb::Password(options) => commands::connect::password(&guest, options, terminal).await?,
         Verb::Release { target } => commands::request::release(&guest, &target).await?,
         Verb::Request(options) => commands::request::run(&guest, options, terminal).await?,
         Verb::Review(options) => commands::review::run(&guest, options, terminal).await?,
@@ -56,7 +57,7 @@ async fn run(arguments: Arguments, terminal: Terminal) -> Result<ExitCode, Failu
         Verb::SignIn(options) => commands::sign_in::run(&guest, options, terminal).await?,
         Verb::SignOut => guest.command(model::Command::SignOut).await?,
         Verb::Status { watch } => commands::status::run(&guest, watch, terminal).await?,
-        Verb::Url { target, form } => commands::connect::url(&guest, &target, form, terminal).await?,
+        Verb::Url(options) => commands::connect::url(&guest, options, terminal).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

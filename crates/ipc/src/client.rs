@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use model::Snapshot;
 
 use crate::{
-    Answer, ClientMessage, IpcError, Outcome, PROTOCOL_VERSION, Reader, Request, ServerMessage, SocketPath, Writer,
-    server,
+    Answer, ClientMessage, IpcError, Outcome, PROTOCOL_VERSION, Private, Reader, Request, ServerMessage, SocketPath,
+    Writer, server,
 };
 
 /// A connection to the agent. One question at a time; what the agent pushes meanwhile is kept for [`Client::next`].
@@ -30,7 +30,9 @@ impl Client {
         match client.call(Request::Hello { version: PROTOCOL_VERSION }).await? {
             Answer::Hello { version } if version == PROTOCOL_VERSION => Ok(client),
             Answer::Hello { version } => Err(IpcError::VersionMismatch { ours: PROTOCOL_VERSION, theirs: version }),
-            Answer::Doctor(_) | Answer::Done | Answer::Snapshot(_) => Err(IpcError::UnexpectedAnswer),
+            Answer::Doctor(_) | Answer::Done | Answer::Private(_) | Answer::Snapshot(_) => {
+                Err(IpcError::UnexpectedAnswer)
+            }
         }
     }
 
@@ -58,7 +60,9 @@ impl Client {
     pub async fn command(&mut self, command: model::Command) -> Result<(), IpcError> {
         match self.call(Request::Command(command)).await? {
             Answer::Done => Ok(()),
-            Answer::Doctor(_) | Answer::Hello { .. } | Answer::Snapshot(_) => Err(IpcError::UnexpectedAnswer),
+            Answer::Doctor(_) | Answer::Hello { .. } | Answer::Private(_) | Answer::Snapshot(_) => {
+                Err(IpcError::UnexpectedAnswer)
+            }
         }
     }
 
@@ -69,7 +73,22 @@ impl Client {
     pub async fn snapshot(&mut self) -> Result<Snapshot, IpcError> {
         match self.call(Request::Snapshot).await? {
             Answer::Snapshot(snapshot) => Ok(*snapshot),
-            Answer::Doctor(_) | Answer::Done | Answer::Hello { .. } => Err(IpcError::UnexpectedAnswer),
+            Answer::Doctor(_) | Answer::Done | Answer::Hello { .. } | Answer::Private(_) => {
+                Err(IpcError::UnexpectedAnswer)
+            }
+        }
+    }
+
+    /// Words that hold the local password, or may: [`Request::ConnectionText`] or [`Request::LocalPassword`].
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn private(&mut self, request: Request) -> Result<Private, IpcError> {
+        match self.call(request).await? {
+            Answer::Private(words) => Ok(words),
+            Answer::Doctor(_) | Answer::Done | Answer::Hello { .. } | Answer::Snapshot(_) => {
+                Err(IpcError::UnexpectedAnswer)
+            }
         }
     }
 
@@ -80,7 +99,9 @@ impl Client {
     pub async fn subscribe(&mut self) -> Result<(), IpcError> {
         match self.call(Request::Subscribe).await? {
             Answer::Done => Ok(()),
-            Answer::Doctor(_) | Answer::Hello { .. } | Answer::Snapshot(_) => Err(IpcError::UnexpectedAnswer),
+            Answer::Doctor(_) | Answer::Hello { .. } | Answer::Private(_) | Answer::Snapshot(_) => {
+                Err(IpcError::UnexpectedAnswer)
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! What crosses a process: messages, framing, the local socket, errors as a person sees them.
 //!
 //! One JSON text a line, each at most [`MESSAGE_LIMIT`] bytes. The agent is the [`Server`]; the command line is a
-//! [`Client`]. Absent on purpose: any decision about access, and any secret.
+//! [`Client`]. Absent on purpose: any decision about access, and any secret but the password of this computer's own gateways,
+//! which a person asks for by name.
 
 mod client;
 mod error;
@@ -15,4 +16,4 @@ pub use error::IpcError;
 pub use line::{MESSAGE_LIMIT, Reader, Writer};
 pub use place::SocketPath;
 pub use server::{Connection, Server};
-pub use wire::{Answer, ClientMessage, Outcome, PROTOCOL_VERSION, Request, Rung, RungState, ServerMessage};
+pub use wire::{Answer, ClientMessage, Outcome, PROTOCOL_VERSION, Private, Request, Rung, RungState, ServerMessage};

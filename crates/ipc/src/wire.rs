@@ -1,6 +1,6 @@
 //! The messages. Everything in them is a word of `model`.
 
-use model::{Command, ErrorView, Notice, Snapshot, TargetId};
+use model::{Command, ConnectionForm, ErrorView, Notice, Snapshot, TargetId};
 use serde::{Deserialize, Serialize};
 
 /// What both ends must agree on; raised with every change that an older end would misread.
@@ -19,6 +19,15 @@ pub struct ClientMessage {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
+    /// How to connect to an open Gateway, in the words of one client; answered with [`Answer::Private`].
+    ConnectionText {
+        /// Whose.
+        target: TargetId,
+        /// Whose words.
+        form: ConnectionForm,
+        /// Whether the local password stands in it, where the form has a place for it.
+        with_password: bool,
+    },
     /// Do this; answered with [`Answer::Done`] as soon as it is accepted, not when it is finished.
     Command(Command),
     /// Climb the ladder of checks for this computer, or for one Target; answered with [`Answer::Doctor`].
@@ -30,6 +39,13 @@ pub enum Request {
     Hello {
         /// The guest's [`PROTOCOL_VERSION`].
         version: u32,
+    },
+    /// The password that clients log in with at a Target's Gateway; answered with [`Answer::Private`].
+    LocalPassword {
+        /// Whose.
+        target: TargetId,
+        /// Whether a new one is made first: the one before is good no more.
+        renew: bool,
     },
     /// Is anybody there; answered with [`Answer::Done`].
     Ping,
@@ -75,6 +91,28 @@ impl From<Result<Answer, ErrorView>> for Outcome {
     }
 }
 
+/// Words that hold the local password, or may. It never shows itself in a log.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Private(String);
+
+impl Private {
+    /// Wraps them.
+    pub fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+
+    /// The words, for whoever shows or copies them because a person asked.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Private {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Private(…)")
+    }
+}
+
 /// What a question is answered with.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,6 +126,8 @@ pub enum Answer {
         /// Raised with every incompatible change.
         version: u32,
     },
+    /// What was asked for, for the person alone.
+    Private(Private),
     /// What is true.
     Snapshot(Box<Snapshot>),
 }

@@ -3,10 +3,10 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use ipc::{
-    Answer, Client, ClientMessage, IpcError, MESSAGE_LIMIT, Outcome, PROTOCOL_VERSION, Request, Rung, RungState,
-    Server, ServerMessage, SocketPath,
+    Answer, Client, ClientMessage, IpcError, MESSAGE_LIMIT, Outcome, PROTOCOL_VERSION, Private, Request, Rung,
+    RungState, Server, ServerMessage, SocketPath,
 };
-use model::{Command, ErrorView, Identity, Notice, SecretsKeptIn, Snapshot};
+use model::{Command, ErrorView, Identity, Notice, SecretsKeptIn, Snapshot, TargetId};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -22,6 +22,18 @@ async fn a_guest_gets_the_answer_to_its_question() {
     assert_eq!(ladder, Answer::Doctor(vec![rung()]));
     drop(client);
     agent.await.expect("the agent ends with its guest");
+}
+
+#[tokio::test]
+async fn words_that_hold_a_password_arrive_and_show_themselves_in_no_log() {
+    let (_folder, path, _agent) = start().await;
+    let mut client = Client::connect(&path).await.expect("the agent listens");
+    let target = TargetId::new("orders-prod").expect("a slug");
+    let asked = Request::LocalPassword { target, renew: false };
+    let words = client.private(asked.clone()).await.expect("an answer");
+    assert_eq!(words.expose(), "CANARY");
+    let answer = client.call(asked).await.expect("an answer");
+    assert!(!format!("{words:?}{answer:?}").contains("CANARY"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -201,6 +213,9 @@ fn serve(request: &Request) -> (Vec<ServerMessage>, Option<Outcome>, Vec<ServerM
         }
         Request::Command(Command::Quit) => (vec![], None, vec![]),
         Request::Command(_) => (vec![], Some(Outcome::Error(refusal())), vec![]),
+        Request::ConnectionText { .. } | Request::LocalPassword { .. } => {
+            (vec![], Some(Outcome::Ok(Answer::Private(Private::new("CANARY")))), vec![])
+        }
         Request::Doctor { .. } => (vec![], Some(Outcome::Ok(Answer::Doctor(vec![rung()]))), vec![]),
         Request::Hello { .. } | Request::Ping => (vec![], Some(Outcome::Ok(Answer::Done)), vec![]),
         Request::Snapshot => (vec![], Some(Outcome::Ok(Answer::Snapshot(Box::new(snapshot(0))))), vec![]),

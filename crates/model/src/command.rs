@@ -16,6 +16,13 @@ pub enum Command {
         /// Which.
         request: RequestId,
     },
+    /// Give a Target's Gateway another port, from the next time it opens on.
+    ChoosePort {
+        /// Whose.
+        target: TargetId,
+        /// Kept for this Target, before the one the team agreed on.
+        port: u16,
+    },
     /// Close a Target's Gateway; its Grant stays.
     CloseGateway {
         /// Whose.

@@ -13,6 +13,8 @@ pub struct Entitlement {
     pub role: RoleName,
     /// The name the database knows the Role by; case matters to RDS.
     pub database_user: String,
+    /// The secret in Secrets Manager that holds the user's name and password; none: the user logs in by IAM.
+    pub secret: Option<String>,
     /// Whether somebody has to agree first.
     pub gate: Gate,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorView, RoleName, WallTime};
+use crate::{ConnectionStrings, ErrorView, RoleName, WallTime};
 
 /// Our listener on 127.0.0.1 for one Target.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -72,22 +72,4 @@ pub struct StepTime {
     pub step: OpeningStep,
     /// How long it took, in milliseconds.
     pub milliseconds: u32,
-}
-
-/// How a client connects. None of these holds a secret: the DbAuthToken is in `passfile`, which only this user can read and
-/// which exists only while the Gateway is open.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "bindings", derive(specta::Type))]
-#[serde(rename_all = "camelCase")]
-pub struct ConnectionStrings {
-    /// The Gateway's port on 127.0.0.1.
-    pub port: u16,
-    /// A URL that libpq and `psql` accept.
-    pub url: String,
-    /// A shell command.
-    pub psql: String,
-    /// The service file a child process is pointed to by PGSERVICEFILE.
-    pub service_file: String,
-    /// The name of the service in it.
-    pub service: String,
 }

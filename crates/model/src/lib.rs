@@ -5,6 +5,7 @@
 
 mod bastion;
 mod command;
+mod connection;
 mod entitlement;
 mod error_view;
 mod gateway;
@@ -21,9 +22,10 @@ mod time;
 
 pub use bastion::{Bastion, EcsTasks, SessionDocument};
 pub use command::{Command, Decision};
+pub use connection::{ConnectionForm, ConnectionStrings, ConnectionText};
 pub use entitlement::{Entitlement, Gate, RoleName};
 pub use error_view::ErrorView;
-pub use gateway::{ConnectionStrings, Gateway, OpeningStep, StepTime};
+pub use gateway::{Gateway, OpeningStep, StepTime};
 pub use identity::{Identity, IdentityProvider, SecretsKeptIn};
 pub use ids::{AccountId, IdentityProviderId, InvalidId, Region, RequestId, SessionId, TargetId};
 pub use left_sessions::{LeftSession, LeftSessionState, LeftSessions, SessionOrigin};

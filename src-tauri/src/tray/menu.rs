@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use model::{
-    Command, Decision, ErrorView, Gate, Gateway, Grant, Identity, IdentityProviderId, OpeningStep, PendingReview,
-    RequestState, RoleName, Snapshot, TargetView, WallTime,
+    Command, ConnectionForm, Decision, Engine, ErrorView, Gate, Gateway, Grant, Identity, IdentityProviderId,
+    OpeningStep, PendingReview, RequestState, RoleName, Snapshot, TargetView, WallTime,
 };
 
-use crate::{
-    action::{Action, Wording},
-    countdown,
-};
+use crate::{action::Action, countdown};
 
 /// More rows than this make a menu that nobody reads; the window has the rest.
 const MOST_ROWS: usize = 12;
@@ -208,9 +205,14 @@ fn at_rest(view: &TargetView) -> Entry {
 
 fn connected(view: &TargetView) -> Vec<Entry> {
     let id = &view.target.id;
+    let (shell, form) = match view.target.engine {
+        Engine::Postgres => ("Copy psql command", ConnectionForm::Psql),
+        Engine::Mariadb | Engine::Mysql => ("Copy mysql command", ConnectionForm::Mysql),
+    };
     let mut entries = vec![
-        item("Copy connection string", Action::Copy(id.clone(), Wording::Url)),
-        item("Copy psql command", Action::Copy(id.clone(), Wording::Psql)),
+        item("Copy connection string", Action::Copy(id.clone(), ConnectionForm::Url)),
+        item(shell, Action::Copy(id.clone(), form)),
+        item("Copy password", Action::CopyPassword(id.clone())),
         item("Details…", Action::ShowWindow(Some(id.clone()))),
         item("Disconnect", Action::Ask(Command::CloseGateway { target: id.clone() })),
     ];

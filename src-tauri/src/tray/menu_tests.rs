@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use model::{
-    AccessRequest, AccountId, Bastion, BindingLimit, Command, ConnectionStrings, Decision, Endpoint, Engine,
-    Entitlement, Environment, ErrorView, Gate, Gateway, Grant, Identity, IdentityProvider, IdentityProviderId,
+    AccessRequest, AccountId, Bastion, BindingLimit, Command, ConnectionForm, ConnectionStrings, Decision, Endpoint,
+    Engine, Entitlement, Environment, ErrorView, Gate, Gateway, Grant, Identity, IdentityProvider, IdentityProviderId,
     LeftSession, LeftSessionState, LeftSessions, LimitKind, OpeningStep, PendingReview, Region, RequestId,
     RequestState, RoleName, SecretsKeptIn, SessionId, SessionOrigin, Snapshot, Target, TargetId, TargetView, WallTime,
 };
 
 use super::menu::{Entry, Look, item, menu, submenu, words};
-use crate::action::{Action, Wording};
+use crate::action::Action;
 
 #[test]
 fn signed_out_the_menu_offers_to_sign_in_and_no_databases() {
@@ -69,8 +69,9 @@ fn every_state_of_a_database_has_a_mark_words_and_clicks() {
         submenu(
             "● orders-prod · read-only · 42 min",
             vec![
-                item("Copy connection string", Action::Copy(id("orders-prod"), Wording::Url)),
-                item("Copy psql command", Action::Copy(id("orders-prod"), Wording::Psql)),
+                item("Copy connection string", Action::Copy(id("orders-prod"), ConnectionForm::Url)),
+                item("Copy psql command", Action::Copy(id("orders-prod"), ConnectionForm::Psql)),
+                item("Copy password", Action::CopyPassword(id("orders-prod"))),
                 show_target("orders-prod"),
                 item("Disconnect", Action::Ask(Command::CloseGateway { target: id("orders-prod") })),
                 item("Give access back", Action::Ask(Command::ReleaseGrant { target: id("orders-prod") })),
@@ -251,6 +252,7 @@ fn standing(name: &str) -> TargetView {
         entitlements: vec![Entitlement {
             role: RoleName::ReadOnly,
             database_user: "app_ro".to_owned(),
+            secret: None,
             gate: Gate::Standing,
         }],
         request: None,
@@ -263,18 +265,20 @@ fn standing(name: &str) -> TargetView {
 fn locked(name: &str) -> TargetView {
     let durations = vec!["1h".parse().expect("a duration")];
     let gate = Gate::OnRequest { runbook: "Runbook".to_owned(), durations, approvers: "leads".to_owned() };
-    let entitlement = Entitlement { role: RoleName::ReadOnly, database_user: "app_ro".to_owned(), gate };
+    let entitlement = Entitlement { role: RoleName::ReadOnly, database_user: "app_ro".to_owned(), secret: None, gate };
     TargetView { entitlements: vec![entitlement], ..standing(name) }
 }
 
 fn open(name: &str, seconds_left: u64) -> TargetView {
     let expires_at = now() + Duration::from_secs(seconds_left);
     let connection = ConnectionStrings {
+        host: "127.0.0.1".to_owned(),
         port: 54_321,
-        url: "postgresql://app_ro@127.0.0.1:54321/shop".to_owned(),
-        psql: "psql service=orders".to_owned(),
-        service_file: "/run/user/1000/daypass/orders.conf".to_owned(),
-        service: "orders".to_owned(),
+        user: "app_ro".to_owned(),
+        database: "shop".to_owned(),
+        socket: None,
+        environment: vec![],
+        texts: vec![],
     };
     TargetView {
         grant: Some(Grant::Active { role: RoleName::ReadOnly, expires_at }),

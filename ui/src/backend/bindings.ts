@@ -7,6 +7,10 @@ import * as __TAURI_EVENT from "@tauri-apps/api/event";
 export const commands = {
 	/**  The Target that this window was opened for, the first time it is asked. */
 	askedTarget: () => __TAURI_INVOKE<TargetId | null>("asked_target"),
+	/**  Puts a way to connect on the clipboard, with the local password where the form has a place for it. The window never sees it. */
+	copyConnection: (target: TargetId, form: ConnectionForm) => typedError<null, ErrorView>(__TAURI_INVOKE("copy_connection", { target, form })),
+	/**  Puts the local password on the clipboard. The window never sees it. */
+	copyPassword: (target: TargetId) => typedError<null, ErrorView>(__TAURI_INVOKE("copy_password", { target })),
 	/**  Puts words on the clipboard. */
 	copyText: (text: string) => typedError<null, ErrorView>(__TAURI_INVOKE("copy_text", { text })),
 	/**  Opens the identity provider's page once more. */
@@ -92,10 +96,22 @@ export type Command =
 { command: "cancel-request"; 
 /**  Which. */
 request: RequestId } | 
+/**  Give a Target's Gateway another port, from the next time it opens on. */
+{ command: "choose-port"; 
+/**  Whose. */
+target: TargetId; 
+/**  Kept for this Target, before the one the team agreed on. */
+port: number } | 
 /**  Close a Target's Gateway; its Grant stays. */
 { command: "close-gateway"; 
 /**  Whose. */
 target: TargetId } | 
+/**  End every SSM session that this computer left. Sessions from elsewhere are ended one by one, by their id. */
+{ command: "end-left-sessions" } | 
+/**  End an SSM session that no Gateway uses. */
+{ command: "end-session"; 
+/**  Which. */
+session: SessionId } | 
 /**  Open a Target's Gateway. */
 { command: "open-gateway"; 
 /**  Whose. */
@@ -137,21 +153,53 @@ identityProvider: IdentityProviderId | null } |
 /**  Forget every secret of this Identity. */
 { command: "sign-out" };
 
-/**
- *  How a client connects. None of these holds a secret: the DbAuthToken is in `passfile`, which only this user can read and
- *  which exists only while the Gateway is open.
- */
+/**  Whose words a way to connect is in. */
+export type ConnectionForm = 
+/**  A data source for DataGrip's "Import from clipboard". */
+"datagrip" | 
+/**  The argument of DBeaver's `-con`. */
+"dbeaver" | 
+/**  The lines of an `.env` file. */
+"env" | 
+/**  A URL for JDBC. */
+"jdbc" | 
+/**  A shell command with `mysql`, which MariaDB's client answers to as well. */
+"mysql" | 
+/**  An entry for `pg_service.conf`. */
+"pg-service" | 
+/**  A file for pgAdmin's "Import servers". */
+"pgadmin" | 
+/**  A shell command with `psql`. */
+"psql" | 
+/**  A URL that TablePlus opens. */
+"tableplus" | 
+/**  A URL as most programs and libraries take it. */
+"url";
+
+/**  How a client connects. None of it is secret: the local password is asked of the agent alone, when a person wants it. */
 export type ConnectionStrings = {
-	/**  The Gateway's port on 127.0.0.1. */
+	/**  The Gateway's address. */
+	host: string,
+	/**  Its port. */
 	port: number,
-	/**  A URL that libpq and `psql` accept. */
-	url: string,
-	/**  A shell command. */
-	psql: string,
-	/**  The service file a child process is pointed to by PGSERVICEFILE. */
-	serviceFile: string,
-	/**  The name of the service in it. */
-	service: string,
+	/**  Who clients log in as. */
+	user: string,
+	/**  The database opened after login. */
+	database: string,
+	/**  The Unix socket where programs of this user need no password; none where the system has no such thing. */
+	socket: string | null,
+	/**  Environment variables with which a child process finds the database by itself: names and values. */
+	environment: ([string, string])[],
+	/**  The same in the words of each client, without the local password. */
+	texts: ConnectionText[],
+};
+
+/**  A way to connect in the words of one client. */
+export type ConnectionText = {
+	/**  Whose words. */
+	form: ConnectionForm,
+	/**  The words. */
+	text: string,
 };
 
 /**  The answer of a Review. */
@@ -202,6 +250,8 @@ export type Entitlement = {
 	role: RoleName,
 	/**  The name the database knows the Role by; case matters to RDS. */
 	databaseUser: string,
+	/**  The secret in Secrets Manager that holds the user's name and password; none: the user logs in by IAM. */
+	secret: string | null,
 	/**  Whether somebody has to agree first. */
 	gate: Gate,
 };
@@ -328,6 +378,43 @@ export type IdentityProvider = {
 /**  Names an identity provider of the catalog: `acme`. */
 export type IdentityProviderId = string;
 
+/**  One SSM session that no Gateway of this agent uses. */
+export type LeftSession = {
+	/**  As AWS names it. */
+	id: SessionId,
+	/**  Where it is. */
+	region: Region,
+	/**  Which Target it leads to, if that is known. */
+	target: TargetId | null,
+	/**  Since when, if that is known. */
+	since: WallTime | null,
+	/**  Who started it. */
+	origin: SessionOrigin,
+	/**  What becomes of it. */
+	state: LeftSessionState,
+};
+
+/**  What becomes of a session that was left. */
+export type LeftSessionState = 
+/**  A person asked for its end. */
+{ state: "ending" } | 
+/**  It could not be ended. */
+{ state: "failed"; 
+/**  Why, and what to do. */
+cause: ErrorView } | 
+/**  Nobody asked for its end. */
+{ state: "open" };
+
+/**  What AWS says of them. They are offered for ending and never ended unasked. */
+export type LeftSessions = {
+	/**  When AWS was last asked; none before the first time since somebody signed in. */
+	lookedAt: WallTime | null,
+	/**  Why AWS could not be asked in some Region; what this computer left there is listed all the same. */
+	unseen: ErrorView | null,
+	/**  The sessions, by id. */
+	sessions: LeftSession[],
+};
+
 /**  The limits there are. */
 export type LimitKind = 
 /**  The Grant's own end. */
@@ -435,6 +522,19 @@ export type SessionDocument =
 /**  [`SessionDocument::REMOTE_HOST`]: the endpoint, as the Bastion resolves it. */
 "remote-host";
 
+/**
+ *  A Session Manager session as AWS names it: the role session's name, a hyphen and random letters. It is at most 96
+ *  characters long (API reference of TerminateSession).
+ */
+export type SessionId = string;
+
+/**  Who started a session. */
+export type SessionOrigin = 
+/**  A Daypass that is not this one: another computer of the same person may be using it. */
+"elsewhere" | 
+/**  This computer, which did not come to end it: the agent was killed, or AWS did not answer. */
+"this-computer";
+
 /**  What is true. Complete, without secrets, with absolute instants on this computer's own clock. */
 export type Snapshot = {
 	/**  Who the person is. */
@@ -445,6 +545,8 @@ export type Snapshot = {
 	targets: TargetView[],
 	/**  Colleagues' requests that wait. */
 	reviews: PendingReview[],
+	/**  SSM sessions of this person that no Gateway uses. */
+	leftSessions: LeftSessions,
 	/**  Where refresh tokens and credentials are. */
 	secretsKeptIn: SecretsKeptIn,
 	/**  How far AWS's clock is ahead of this computer's, in seconds; negative when it is behind. */

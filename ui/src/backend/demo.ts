@@ -1,7 +1,7 @@
 // A made-up world for looking at the window in a browser. `?scene=` picks where it begins.
 
 import type { Backend } from ".";
-import type { Command, Gateway, LeftSession, OpeningStep, RoleName, Snapshot, Target, TargetView } from "./bindings";
+import type { Command, ConnectionForm, Gateway, LeftSession, OpeningStep, RoleName, Snapshot, Target, TargetView } from "./bindings";
 
 const STEPS: OpeningStep[] = ["bind-port", "check-account", "open-tunnel", "prove-login"];
 const PAUSE = 450;
@@ -18,6 +18,16 @@ export class DemoBackend implements Backend {
   async onShowTarget(listener: (target: string) => void): Promise<void> {
     const target = new URLSearchParams(location.search).get("target");
     if (target !== null) listener(target);
+  }
+
+  async copyConnection(target: string, form: ConnectionForm): Promise<void> {
+    const gateway = this.#snapshot.targets.find((view) => view.target.id === target)?.gateway;
+    const texts = gateway?.state === "open" ? gateway.connection.texts : [];
+    await this.copy(texts.find((text) => text.form === form)?.text ?? "");
+  }
+
+  async copyPassword(): Promise<void> {
+    await this.copy("a-local-password");
   }
 
   async copy(text: string): Promise<void> {
@@ -107,6 +117,8 @@ function inSeconds(seconds: number): string {
   return new Date(Date.now() + seconds * 1000).toISOString();
 }
 
+const FOLDER = "/run/user/1000/daypass/gateways/orders-prod";
+
 function closed(): Gateway {
   return { state: "closed", cause: null };
 }
@@ -116,11 +128,13 @@ function open(role: RoleName): Extract<Gateway, { state: "open" }> {
     state: "open", role, openedAt: inSeconds(-240), connections: 1,
     done: STEPS.map((step, index) => ({ step, milliseconds: [2, 140, 620, 95][index] ?? 0 })),
     connection: {
-      port: 54321,
-      url: "postgresql://app_ro@127.0.0.1:54321/shop?sslmode=verify-full&passfile=%2Frun%2Fuser%2F1000%2Fdaypass%2Forders-prod.pass",
-      psql: "PGSERVICEFILE=/run/user/1000/daypass/orders-prod.conf psql service=orders-prod",
-      serviceFile: "/run/user/1000/daypass/orders-prod.conf",
-      service: "orders-prod",
+      host: "127.0.0.1", port: 54321, user: "app_ro", database: "shop", socket: `${FOLDER}/.s.PGSQL.54321`, environment: [],
+      texts: [
+        { form: "url", text: "postgresql://app_ro@127.0.0.1:54321/shop" },
+        { form: "psql", text: `psql -h ${FOLDER} -p 54321 -U app_ro -d shop` },
+        { form: "jdbc", text: "jdbc:postgresql://127.0.0.1:54321/shop?user=app_ro" },
+        { form: "dbeaver", text: "driver=postgresql|host=127.0.0.1|port=54321|database=shop|user=app_ro" },
+      ],
     },
   };
 }
@@ -136,13 +150,13 @@ function target(id: string, environment: Target["environment"], engine: Target["
 
 function onRequest(...roles: RoleName[]): TargetView["entitlements"] {
   return roles.map((role) => ({
-    role, databaseUser: role === "read-only" ? "app_ro" : "app_rw",
+    role, databaseUser: role === "read-only" ? "app_ro" : "app_rw", secret: null,
     gate: { kind: "on-request", runbook: "Daypass-TemporaryAccess", durations: ["2m", "15m", "1h"], approvers: "payments-leads" },
   }));
 }
 
 function standing(): TargetView["entitlements"] {
-  return [{ role: "read-only", databaseUser: "app_ro", gate: { kind: "standing" } }];
+  return [{ role: "read-only", databaseUser: "app_ro", secret: null, gate: { kind: "standing" } }];
 }
 
 function idle(of: Target, entitlements: TargetView["entitlements"]): TargetView {

@@ -1,6 +1,6 @@
 // What the window asks of the agent. Only this folder knows who answers.
 
-import type { Command, Snapshot } from "./bindings";
+import type { Command, ConnectionForm, Snapshot } from "./bindings";
 import { DemoBackend } from "./demo";
 import { TauriBackend } from "./tauri";
 
@@ -14,6 +14,10 @@ export interface Backend {
   onShowTarget(listener: (target: string) => void): Promise<void>;
   /** Has a command carried out. Rejects with `Refused`. */
   send(command: Command): Promise<void>;
+  /** Puts a way to connect on the clipboard, with the local password in it, which never comes here. */
+  copyConnection(target: string, form: ConnectionForm): Promise<void>;
+  /** Puts the local password on the clipboard; it never comes here. */
+  copyPassword(target: string): Promise<void>;
   /** Puts words on the clipboard. */
   copy(text: string): Promise<void>;
   /** Opens the identity provider's page again while a sign-in is under way. */

@@ -1,7 +1,7 @@
 // The real agent, through the desktop shell.
 
 import type { Backend } from ".";
-import { commands, events, type Command, type ErrorView, type Snapshot } from "./bindings";
+import { commands, events, type Command, type ConnectionForm, type ErrorView, type Snapshot } from "./bindings";
 import { Refused } from "./refused";
 
 type Outcome<T> = { status: "ok"; data: T } | { status: "error"; error: ErrorView };
@@ -20,6 +20,14 @@ export class TauriBackend implements Backend {
 
   async send(command: Command): Promise<void> {
     settled(await commands.sendCommand(command));
+  }
+
+  async copyConnection(target: string, form: ConnectionForm): Promise<void> {
+    settled(await commands.copyConnection(target, form));
+  }
+
+  async copyPassword(target: string): Promise<void> {
+    settled(await commands.copyPassword(target));
   }
 
   async copy(text: string): Promise<void> {

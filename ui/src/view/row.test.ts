@@ -2,13 +2,16 @@ import { describe, expect, test } from "vitest";
 import type { ConnectionStrings, Entitlement, Gateway, TargetView } from "../backend/bindings";
 import { matches, requestable, row, usableRole } from "./row";
 
-const standing: Entitlement = { role: "read-only", databaseUser: "app_ro", gate: { kind: "standing" } };
+const standing: Entitlement = { role: "read-only", databaseUser: "app_ro", secret: null, gate: { kind: "standing" } };
 const onRequest: Entitlement = {
   role: "read-write",
   databaseUser: "app_rw",
+  secret: null,
   gate: { kind: "on-request", runbook: "R", durations: ["1h"], approvers: "leads" },
 };
-const connection: ConnectionStrings = { port: 1, url: "u", psql: "p", serviceFile: "f", service: "s" };
+const connection: ConnectionStrings = {
+  host: "127.0.0.1", port: 1, user: "app_ro", database: "shop", socket: null, environment: [], texts: [],
+};
 const open: Gateway = { state: "open", role: "read-only", openedAt: "2026-01-01T12:00:00Z", connections: 0, done: [], connection };
 const cause = { code: "c", message: "m", hint: "h" };
 

@@ -1,6 +1,6 @@
 // What the window knows: the newest Snapshot, the time, which row is open, and what was refused.
 
-import { Refused, type Backend, type Command, type ErrorView, type Snapshot } from "../backend";
+import { Refused, type Backend, type Command, type ConnectionForm, type ErrorView, type Snapshot } from "../backend";
 import { nextChange, remaining } from "./countdown";
 
 /** Where a refusal is shown when it concerns no single database. */
@@ -35,6 +35,14 @@ export class WindowState {
   /** Sends a command; a refusal is shown at `place` until the next try there. */
   async send(command: Command, place: string = WINDOW): Promise<boolean> {
     return this.#try(place, () => this.backend.send(command));
+  }
+
+  async copyConnection(target: string, form: ConnectionForm): Promise<boolean> {
+    return this.#try(target, () => this.backend.copyConnection(target, form));
+  }
+
+  async copyPassword(target: string): Promise<boolean> {
+    return this.#try(target, () => this.backend.copyPassword(target));
   }
 
   async copy(text: string): Promise<boolean> {

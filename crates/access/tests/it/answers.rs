@@ -76,7 +76,11 @@ pub(crate) fn answer_to(effect: &Effect, outcome: u8, now: WallTime) -> Option<E
         Effect::WithdrawRequest { request, .. } => Event::ReleaseFailed { request: request.clone(), cause },
         // What AWS lists depends on what there is: the history makes it up.
         Effect::WatchSessions { .. } => return None,
-        Effect::AbandonSignIn | Effect::ForgetSecrets | Effect::Quit | Effect::Save { .. } => return None,
+        Effect::AbandonSignIn
+        | Effect::ForgetSecrets
+        | Effect::KeepPort { .. }
+        | Effect::Quit
+        | Effect::Save { .. } => return None,
     })
 }
 

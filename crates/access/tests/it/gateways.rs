@@ -36,6 +36,16 @@ fn nothing_opens_without_a_grant_or_standing_access() {
 }
 
 #[test]
+fn a_chosen_port_is_kept_for_a_target_that_there_is() {
+    let mut world = World::new();
+    world.must(Command::ChoosePort { target: orders(), port: 15_433 });
+    assert_eq!(world.asked(), [Effect::KeepPort { target: orders(), port: 15_433 }]);
+    let unknown = TargetId::new("nowhere").expect("a slug");
+    assert_eq!(world.refused(Command::ChoosePort { target: unknown, port: 15_433 }).code(), "unknown-target");
+    assert_eq!(world.asked(), []);
+}
+
+#[test]
 fn standing_access_opens_as_read_only_when_no_role_is_named() {
     let mut world = World::signed_in();
     world.open(billing());

@@ -433,6 +433,7 @@ impl History {
             | Effect::CloseGateway { .. }
             | Effect::EndSession { .. }
             | Effect::ForgetSecrets
+            | Effect::KeepPort { .. }
             | Effect::OpenGateway { .. }
             | Effect::Quit
             | Effect::Save { .. }
@@ -507,6 +508,7 @@ impl History {
             Effect::ForgetSecrets => assert_eq!(self.who, None, "secrets of a person who is signed in are needed"),
             Effect::AbandonSignIn
             | Effect::BeginSignIn { .. }
+            | Effect::KeepPort { .. }
             | Effect::Quit
             | Effect::SubmitReview { .. }
             | Effect::WatchReviews { .. }

@@ -220,7 +220,11 @@ fn fits(effect: &Effect, event: &Event) -> bool {
         Effect::WatchReviews { .. } => matches!(event, Event::ReviewsListed { .. }),
         Effect::WatchSessions { .. } => matches!(event, Event::SessionsListed { .. }),
         Effect::WithdrawRequest { .. } => matches!(event, Event::ReleaseFailed { .. }),
-        Effect::AbandonSignIn | Effect::ForgetSecrets | Effect::Quit | Effect::Save { .. } => false,
+        Effect::AbandonSignIn
+        | Effect::ForgetSecrets
+        | Effect::KeepPort { .. }
+        | Effect::Quit
+        | Effect::Save { .. } => false,
     }
 }
 
@@ -291,7 +295,7 @@ fn target(id: TargetId, environment: Environment) -> Target {
 }
 
 pub(crate) fn entitlement(role: RoleName, gate: Gate) -> Entitlement {
-    Entitlement { role, database_user: format!("app_{}", role.as_str().replace('-', "_")), gate }
+    Entitlement { role, database_user: format!("app_{}", role.as_str().replace('-', "_")), secret: None, gate }
 }
 
 pub(crate) fn on_request(durations: &[&str]) -> Gate {
@@ -323,11 +327,13 @@ pub(crate) fn opened(target: TargetId) -> Event {
 
 pub(crate) fn connection() -> ConnectionStrings {
     ConnectionStrings {
+        host: "127.0.0.1".to_owned(),
         port: 15432,
-        url: "postgresql://app_read_only@127.0.0.1:15432/shop".to_owned(),
-        psql: "psql service=orders-prod".to_owned(),
-        service_file: "/run/daypass/pg_service.conf".to_owned(),
-        service: "orders-prod".to_owned(),
+        user: "app_read_only".to_owned(),
+        database: "shop".to_owned(),
+        socket: None,
+        environment: Vec::new(),
+        texts: Vec::new(),
     }
 }
 

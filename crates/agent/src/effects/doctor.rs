@@ -206,9 +206,9 @@ async fn port(shared: &Shared, snapshot: &Snapshot, target: &Target) -> Result<S
     match shared.port_of(target) {
         _ if open => Seen::well("held by the open gateway"),
         None => Seen::well("chosen at the first connection, then always the same"),
-        Some(port) => match gateway::Listener::bind(Some(port)).await {
+        Some(port) => match gateway::Doors::bind(Some(port)).await {
             Ok(_free_again) => Seen::well(format!("{port} is free")),
-            Err(error) => Err(crate::words::port_in_use(target, &error)),
+            Err(error) => Err(crate::words::no_doors(target, &error, None)),
         },
     }
 }

@@ -1,15 +1,19 @@
 //! Opening a Gateway step by step, keeping it, closing it.
 
+mod files;
+mod logins;
+
 use std::{
-    sync::Arc,
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use access::Event;
-use gateway::{ConnectionEvent, Demand, Listener, Login, LoginError, Observer, Route, Traffic, TunnelEvent};
-use model::{Engine, ErrorView, MonoTime, OpeningStep, RoleName, StepTime, Target, TargetId};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use secrets::Secret;
+use access::{CloseReason, Event};
+use gateway::{
+    Doors, Front, FrontConfig, FrontEvent, FrontLimits, MysqlSettings, Reason, Route, TunnelEvent, Upstream,
+};
+use model::{Entitlement, ErrorView, OpeningStep, RoleName, Snapshot, StepTime, Target, TargetId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -19,16 +23,15 @@ use super::{
     notes::Notes,
     sessions::{self, TargetSessions},
 };
-use crate::{handoff::Handoff, words};
+use crate::{connection::Connection, words};
+use files::Files;
+use logins::TargetLogins;
 
 /// How long IAM may take to have heard of a fresh grant.
 const PROPAGATION: Duration = Duration::from_secs(90);
-const BETWEEN_LOGINS: Duration = Duration::from_secs(2);
-/// How long one login may take; Aurora Serverless wakes up in 15 to 30 s.
-const LOGIN_LIMIT: Duration = Duration::from_secs(45);
-/// A DbAuthToken is good for 15 minutes; clients must always find one with two thirds of that left.
-const TOKEN_AGE: Duration = Duration::from_secs(300);
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(15);
+
+/// Wrong local passwords in a row before the person hears of it.
+const WORTH_TELLING: u32 = 3;
 
 /// What is to be opened.
 #[derive(Debug)]
@@ -36,13 +39,32 @@ pub(super) struct Opening {
     pub(super) target: TargetId,
     pub(super) role: RoleName,
     pub(super) fresh_grant: bool,
-    pub(super) close: CancellationToken,
+    pub(super) close: Closing,
+}
+
+/// How an open Gateway is told to close, and why.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Closing {
+    asked: CancellationToken,
+    reason: Arc<OnceLock<CloseReason>>,
+}
+
+impl Closing {
+    /// The first reason stands.
+    pub(super) fn ask(&self, reason: CloseReason) {
+        let _earlier = self.reason.set(reason);
+        self.asked.cancel();
+    }
+
+    fn reason(&self) -> CloseReason {
+        self.reason.get().copied().unwrap_or(CloseReason::Quitting)
+    }
 }
 
 /// Opens a Gateway, keeps it until it is told to close, closes it.
 pub(super) async fn run(reporter: Reporter, opening: Opening) {
     let (notes, report, tunnel_events) = Notes::begin(&reporter, &opening.target);
-    match opening.close.run_until_cancelled(open(&reporter, &opening, report, tunnel_events)).await {
+    match opening.close.asked.run_until_cancelled(open(&reporter, &opening, report, tunnel_events)).await {
         Some(Ok(open)) => open.keep(&reporter, &opening.close).await,
         Some(Err(cause)) => reporter.tell(Event::GatewayFailed { target: opening.target, cause }).await,
         None => {}
@@ -54,12 +76,14 @@ pub(super) async fn run(reporter: Reporter, opening: Opening) {
 /// A Gateway that is open.
 struct Open {
     target: Target,
-    database_user: String,
-    listener: Listener,
-    route: Route,
+    front: Front,
+    route: Arc<Route>,
     tunnel_events: mpsc::UnboundedReceiver<TunnelEvent>,
-    handoff: Handoff,
-    token_written: MonoTime,
+    front_events: mpsc::UnboundedReceiver<FrontEvent>,
+    /// Sessions whose websocket is away.
+    broken: BTreeSet<String>,
+    /// By which child processes find the database; gone before the session is terminated.
+    files: Files,
 }
 
 async fn open(
@@ -69,59 +93,110 @@ async fn open(
     tunnel_events: mpsc::UnboundedReceiver<TunnelEvent>,
 ) -> Result<Open, ErrorView> {
     let shared = &reporter.shared;
-    let (target, database_user) = looked_up(reporter, opening)?;
+    let (target, entitlement) = looked_up(reporter, opening)?;
     let mut steps = Steps { reporter, target: &opening.target, under_way: None };
 
     steps.begin(OpeningStep::BindPort).await;
-    let ca_pem = ca_bundle(reporter)?;
-    let listener =
-        Listener::bind(shared.port_of(&target)).await.map_err(|error| words::port_in_use(&target, &error))?;
-    let port = listener.local_addr().map_err(|error| local_io(&target, &error))?.port();
-    shared.remember_port(&target.id, port);
+    let config = front_config(reporter, &target, &entitlement).await?;
+    let doors = bind(reporter, &target).await?;
+    let connection = connection(reporter, &target, &entitlement, &doors)?;
+    let doors = with_socket(doors, &connection)?;
 
     steps.begin(OpeningStep::CheckAccount).await;
     check_account(reporter, &target).await?;
 
     steps.begin(OpeningStep::OpenTunnel).await;
     let sessions = TargetSessions { shared: Arc::clone(shared), target: target.clone(), role: opening.role };
-    let route = sessions::route(sessions, report).await?;
+    let route = Arc::new(sessions::route(sessions, report).await?);
 
     steps.begin(OpeningStep::ProveLogin).await;
-    let token = prove_login(reporter, opening, &target, &database_user, &route, &ca_pem).await?;
-    let handoff = Handoff::create(&shared.runtime_dir, &target, &database_user, port, &ca_pem)
-        .and_then(|handoff| handoff.write_token(&token).map(|()| handoff))
-        .map_err(|error| local_io(&target, &error))?;
-    steps.finish(handoff.connection()).await;
-    let token_written = shared.clock.now().mono;
-    Ok(Open { target, database_user, listener, route, tunnel_events, handoff, token_written })
+    let fresh_for = opening.fresh_grant.then_some(PROPAGATION);
+    let logins = Arc::new(TargetLogins::new(Arc::clone(shared), target.clone(), entitlement, fresh_for));
+    let (report, front_events) = mpsc::unbounded_channel();
+    let upstream: Arc<dyn Upstream> = Arc::clone(&route) as _;
+    let front =
+        Front::open(doors, config, upstream, logins, report).map_err(|error| words::no_front(&target, &error))?;
+    front.prove().await.map_err(|why| words::login_failed(&target, &connection.user, &why))?;
+    let files = Files::write(&connection).map_err(|error| words::local_files(&target, &error))?;
+    steps.finish(connection.strings()).await;
+    shared.remember_connection(connection);
+    Ok(Open { target, front, route, tunnel_events, front_events, broken: BTreeSet::new(), files })
 }
 
-fn looked_up(reporter: &Reporter, opening: &Opening) -> Result<(Target, String), ErrorView> {
+async fn front_config(
+    reporter: &Reporter,
+    target: &Target,
+    entitlement: &Entitlement,
+) -> Result<FrontConfig, ErrorView> {
+    let shared = &reporter.shared;
+    Ok(FrontConfig {
+        engine: target.engine,
+        target: target.id.to_string(),
+        database_user: entitlement.database_user.clone(),
+        database: target.database.clone(),
+        read_only: entitlement.role == RoleName::ReadOnly,
+        server_name: target.endpoint.host.clone(),
+        roots: shared.catalog()?.aws.roots()?,
+        local_password: shared.local_passwords.of(&target.id).await?,
+        limits: FrontLimits { fresh_grant: PROPAGATION, ..FrontLimits::default() },
+        mysql: MysqlSettings::default(),
+    })
+}
+
+fn looked_up(reporter: &Reporter, opening: &Opening) -> Result<(Target, Entitlement), ErrorView> {
     let entry = reporter.shared.entry(&opening.target)?;
-    let entitlement =
-        entry.entitlements.iter().find(|entitlement| entitlement.role == opening.role).ok_or_else(|| {
-            let message = format!("`{}` is not offered as {}", opening.target, opening.role);
-            ErrorView::new("role-not-offered", message, "see `daypass list` for what the catalog offers")
-        })?;
+    let entitlement = entry.entitlements.iter().find(|entitlement| entitlement.role == opening.role);
+    let entitlement = entitlement.ok_or_else(|| {
+        let message = format!("`{}` is not offered as {}", opening.target, opening.role);
+        ErrorView::new("role-not-offered", message, "see `daypass list` for what the catalog offers")
+    })?;
     words::region_agrees(&entry.target)?;
-    match entry.target.engine {
-        Engine::Postgres => Ok((entry.target.clone(), entitlement.database_user.clone())),
-        Engine::Mariadb | Engine::Mysql => {
-            let message = format!("`{}` speaks MySQL, which this version does not", opening.target);
-            Err(ErrorView::new("engine-unsupported", message, "connect to it as before; PostgreSQL databases work"))
+    Ok((entry.target.clone(), entitlement.clone()))
+}
+
+/// The port first, the same each time.
+async fn bind(reporter: &Reporter, target: &Target) -> Result<Doors, ErrorView> {
+    let shared = &reporter.shared;
+    let preferred = shared.port_of(target);
+    let doors = match Doors::bind(preferred).await {
+        Ok(doors) => doors,
+        Err(error) => return Err(words::no_doors(target, &error, next_free(preferred).await)),
+    };
+    let port = doors.local_addr().map_err(|error| words::local_files(target, &error))?.port();
+    shared.remember_port(&target.id, port);
+    Ok(doors)
+}
+
+/// The next port after a taken one that could be had, to be offered; nothing is kept open.
+async fn next_free(taken: Option<u16>) -> Option<u16> {
+    let taken = taken?;
+    for port in (taken.checked_add(1)?..=u16::MAX).take(100) {
+        if Doors::bind(Some(port)).await.is_ok() {
+            return Some(port);
         }
     }
+    None
 }
 
-fn ca_bundle(reporter: &Reporter) -> Result<Vec<u8>, ErrorView> {
-    let missing = |why: String| {
-        let hint = "download AWS's global-bundle.pem and write its path as `ca-bundle` under [aws] in the catalog";
-        ErrorView::new("no-ca-bundle", why, hint)
-    };
-    let path = reporter.shared.catalog()?.aws.ca_bundle.clone();
-    let path = path.ok_or_else(|| missing("the catalog names no certificates to know the database by".to_owned()))?;
-    std::fs::read(&path)
-        .map_err(|error| missing(format!("the certificates {} cannot be read: {error}", path.display())))
+fn connection(
+    reporter: &Reporter,
+    target: &Target,
+    entitlement: &Entitlement,
+    doors: &Doors,
+) -> Result<Connection, ErrorView> {
+    let port = doors.local_addr().map_err(|error| words::local_files(target, &error))?.port();
+    let folder = crate::connection::folder(&reporter.shared.runtime_dir, target);
+    Ok(Connection { target: target.clone(), user: entitlement.database_user.clone(), port, folder })
+}
+
+/// The way in without a password, where the system's paths are long enough for it.
+fn with_socket(doors: Doors, connection: &Connection) -> Result<Doors, ErrorView> {
+    let Connection { target, folder, .. } = connection;
+    if connection.socket().is_none() {
+        tracing::warn!(target = %target.id, folder = %folder.display(), "no Unix socket: its path would be too long");
+        return Ok(doors);
+    }
+    doors.with_socket(folder, target.engine).map_err(|error| words::no_doors(target, &error, None))
 }
 
 async fn check_account(reporter: &Reporter, target: &Target) -> Result<(), ErrorView> {
@@ -129,143 +204,115 @@ async fn check_account(reporter: &Reporter, target: &Target) -> Result<(), Error
     if caller.account == target.account { Ok(()) } else { Err(words::wrong_account(target, &caller.account)) }
 }
 
-/// Logs in once; right after a grant also again, quietly and with fresh tokens, until IAM has heard of it.
-async fn prove_login(
-    reporter: &Reporter,
-    opening: &Opening,
-    target: &Target,
-    database_user: &str,
-    route: &Route,
-    ca_pem: &[u8],
-) -> Result<Secret<String>, ErrorView> {
-    let roots: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(ca_pem).filter_map(Result::ok).collect();
-    let started = Instant::now();
-    loop {
-        let token = sign(reporter, target, database_user).await?;
-        let login = Login {
-            user: database_user.to_owned(),
-            database: target.database.clone(),
-            password: token.clone(),
-            server_name: target.endpoint.host.clone(),
-            roots: roots.clone(),
-            timeout: LOGIN_LIMIT,
-        };
-        let stream = route.connect(Demand::Interactive).await.map_err(|error| words::no_tunnel(target, &error))?;
-        match gateway::prove_login(stream, &login).await {
-            Ok(_) => return Ok(token),
-            Err(LoginError::Refused { .. }) if opening.fresh_grant && started.elapsed() < PROPAGATION => {
-                tokio::time::sleep(BETWEEN_LOGINS).await;
+impl Open {
+    async fn keep(mut self, reporter: &Reporter, close: &Closing) {
+        let shared = &reporter.shared;
+        let mut interruptions = Interruptions::default();
+        let (mut snapshots, mut renewals) = (shared.snapshots(), shared.local_passwords.renewals());
+        let mut surroundings = shared.surroundings.subscribe();
+        snapshots.mark_changed();
+        loop {
+            interruptions.look(self.front.traffic().open());
+            tokio::select! {
+                () = close.asked.cancelled() => break,
+                Some(event) = self.tunnel_events.recv() => {
+                    interruptions.note(reporter, &self.target, &event).await;
+                    self.report_tunnel(reporter, event).await;
+                }
+                () = interruptions.due() => interruptions.tell_refused(reporter, &self.target).await,
+                Some(event) = self.front_events.recv() => self.report_front(reporter, event).await,
+                Ok(()) = snapshots.changed() => self.tell_end(reporter, &snapshots.borrow_and_update()),
+                Ok(()) = renewals.changed() => self.take_password(reporter).await,
+                Ok(()) = surroundings.changed() => {
+                    self.route.reconnect();
+                    // The timers of this process stood still while the computer slept.
+                    self.tell_end(reporter, &snapshots.borrow());
+                }
             }
-            Err(error) => return Err(words::login_failed(target, database_user, &error)),
+        }
+        self.close(reporter, close.reason()).await;
+    }
+
+    /// What ends access first is when its connections end.
+    fn tell_end(&self, reporter: &Reporter, snapshot: &Snapshot) {
+        let view = snapshot.targets.iter().find(|view| view.target.id == self.target.id);
+        let limit = view.and_then(|view| view.binding_limit);
+        let now = reporter.shared.clock.now().wall;
+        self.front.end(limit.map(|limit| words::ending(&self.target, limit, now)));
+    }
+
+    async fn take_password(&self, reporter: &Reporter) {
+        match reporter.shared.local_passwords.of(&self.target.id).await {
+            Ok(password) => self.front.change_password(password),
+            Err(error) => tracing::error!(%error, target = %self.target.id, "the new local password is not in force"),
         }
     }
-}
 
-/// A DbAuthToken by AWS's clock.
-async fn sign(reporter: &Reporter, target: &Target, database_user: &str) -> Result<Secret<String>, ErrorView> {
-    let shared = &reporter.shared;
-    let usable = shared.identity.usable(shared).await?;
-    aws::sign(&usable.credentials, &target.region, &target.endpoint, database_user, shared.skew.now())
-        .map_err(|error| error.view())
-}
-
-impl Open {
-    async fn keep(self, reporter: &Reporter, close: &CancellationToken) {
-        let Self { target, database_user, listener, route, mut tunnel_events, handoff, mut token_written } = self;
-        let route = Arc::new(route);
-        let traffic = Arc::new(Traffic::default());
-        let (report, mut connection_events) = mpsc::unbounded_channel();
-        let observer = Observer { traffic: Arc::clone(&traffic), events: report };
-        let serving = tokio::spawn(gateway::serve(listener, Arc::clone(&route), close.child_token(), observer));
-        let mut interruptions = Interruptions::default();
-        let mut pulse = tokio::time::interval(LOOK_AT_CLOCK);
-        let (mut skew, mut surroundings) = (reporter.shared.skew.watch(), reporter.shared.surroundings.subscribe());
-        loop {
-            interruptions.look(traffic.open());
-            tokio::select! {
-                () = close.cancelled() => break,
-                Some(event) = tunnel_events.recv() => {
-                    interruptions.note(reporter, &target, &event).await;
-                    report_tunnel(reporter, &target, event).await;
-                }
-                () = interruptions.due() => interruptions.tell_refused(reporter, &target).await,
-                Some(event) = connection_events.recv() => report_connection(reporter, &target, &traffic, event).await,
-                // A token is good only by AWS's clock, which turned out to show another time.
-                Ok(()) = skew.changed() => {
-                    token_written = renew(reporter, &target, &database_user, &handoff).await.unwrap_or(token_written);
-                }
-                Ok(()) = surroundings.changed() => {
-                    route.reconnect();
-                    token_written = renew(reporter, &target, &database_user, &handoff).await.unwrap_or(token_written);
-                }
-                _ = pulse.tick() => {
-                    if reporter.shared.clock.now().mono - token_written >= TOKEN_AGE {
-                        token_written = renew(reporter, &target, &database_user, &handoff).await.unwrap_or(token_written);
-                    }
-                }
+    /// The Gateway is broken while any of its sessions is.
+    async fn report_tunnel(&mut self, reporter: &Reporter, event: TunnelEvent) {
+        let target = self.target.id.clone();
+        match event {
+            TunnelEvent::Broken { session_id, cause } => {
+                self.broken.insert(session_id);
+                let hint = "connections wait while it is mended; nothing to do yet";
+                let cause = ErrorView::new("tunnel-broken", cause, hint);
+                reporter.tell(Event::GatewayBroke { target, cause }).await;
+            }
+            TunnelEvent::Healed { session_id } => self.mended(reporter, &session_id).await,
+            TunnelEvent::Ended { session_id, cause, unterminated } => {
+                // The next connection starts a new session on the same port: for the person nothing has ended.
+                tracing::info!(%target, session_id, %cause, ?unterminated, "a session has ended");
+                self.mended(reporter, &session_id).await;
+            }
+            TunnelEvent::Moved { from, to, cause } => tracing::info!(%target, from, to, ?cause, "a connection moved"),
+            TunnelEvent::ConnectRefused { .. } => tracing::warn!(%target, "the bastion cannot connect to the database"),
+            TunnelEvent::Overflowed { .. } => tracing::warn!(%target, "a client that did not read was given up"),
+            TunnelEvent::Opened { session_id, .. } | TunnelEvent::Started { session_id } => {
+                tracing::info!(%target, session_id, "a session was started");
             }
         }
-        // Nobody may log in with what is left on the disk while the session is being terminated.
-        drop(handoff);
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the listener did not end well");
+    }
+
+    async fn mended(&mut self, reporter: &Reporter, session_id: &str) {
+        if self.broken.remove(session_id) && self.broken.is_empty() {
+            reporter.tell(Event::GatewayHealed { target: self.target.id.clone() }).await;
         }
+    }
+
+    async fn report_front(&self, reporter: &Reporter, event: FrontEvent) {
+        let target = self.target.id.clone();
+        match event {
+            FrontEvent::WrongPassword { failures, .. } if failures >= WORTH_TELLING => {
+                let cause = words::wrong_local_password(&self.target, failures);
+                reporter.tell(Event::GatewayInterrupted { target: target.clone(), cause }).await;
+            }
+            FrontEvent::TurnedAway { why, .. } => {
+                tracing::info!(%target, %why, "a client was turned away");
+                if matches!(why.reason, Reason::Authentication | Reason::Credential | Reason::Late | Reason::Route) {
+                    let cause = words::turned_away(&why);
+                    reporter.tell(Event::GatewayInterrupted { target: target.clone(), cause }).await;
+                }
+            }
+            FrontEvent::Accepted { .. }
+            | FrontEvent::Closed { .. }
+            | FrontEvent::LoggedIn { .. }
+            | FrontEvent::WrongPassword { .. } => {}
+        }
+        let connections = u32::try_from(self.front.traffic().open()).unwrap_or(u32::MAX);
+        reporter.tell(Event::ConnectionsChanged { target, connections }).await;
+    }
+
+    async fn close(self, reporter: &Reporter, reason: CloseReason) {
+        let Self { target, front, route, files, .. } = self;
+        reporter.shared.forget_connection(&target.id);
+        let (cause, hint) = words::closed_because(&target, reason);
+        front.close(cause, hint).await;
+        // The socket's file is gone with the Front; now the folder is empty but for ours.
+        drop(files);
         if let Some(route) = Arc::into_inner(route) {
             route.close().await;
         }
     }
-}
-
-async fn renew(reporter: &Reporter, target: &Target, database_user: &str, handoff: &Handoff) -> Option<MonoTime> {
-    let token = match sign(reporter, target, database_user).await {
-        Ok(token) => token,
-        Err(error) => {
-            tracing::warn!(%error, target = %target.id, "no fresh token for the next logins");
-            return None;
-        }
-    };
-    match handoff.write_token(&token) {
-        Ok(()) => Some(reporter.shared.clock.now().mono),
-        Err(error) => {
-            tracing::error!(%error, target = %target.id, "the fresh token cannot be written");
-            None
-        }
-    }
-}
-
-async fn report_tunnel(reporter: &Reporter, target: &Target, event: TunnelEvent) {
-    let target = target.id.clone();
-    match event {
-        TunnelEvent::Broken { cause, .. } => {
-            let cause =
-                ErrorView::new("tunnel-broken", cause, "connections wait while it is mended; nothing to do yet");
-            reporter.tell(Event::GatewayBroke { target, cause }).await;
-        }
-        TunnelEvent::Healed { .. } | TunnelEvent::Opened { .. } => reporter.tell(Event::GatewayHealed { target }).await,
-        TunnelEvent::Ended { session_id, cause, unterminated } => {
-            // The next connection starts a new session on the same port: for the person nothing has ended.
-            tracing::info!(%target, session_id, %cause, ?unterminated, "a session has ended");
-            reporter.tell(Event::GatewayHealed { target }).await;
-        }
-        TunnelEvent::ConnectRefused { .. } => tracing::warn!(%target, "the bastion cannot connect to the database"),
-        TunnelEvent::Overflowed { .. } => tracing::warn!(%target, "a client that did not read was given up"),
-        TunnelEvent::Moved { from, to, cause } => tracing::info!(%target, from, to, ?cause, "a connection moved"),
-        TunnelEvent::Started { session_id } => tracing::info!(%target, session_id, "a session was started"),
-    }
-}
-
-async fn report_connection(reporter: &Reporter, target: &Target, traffic: &Traffic, event: ConnectionEvent) {
-    if let ConnectionEvent::Failed(error) = &event {
-        let cause = words::no_tunnel(target, error);
-        reporter.tell(Event::GatewayBroke { target: target.id.clone(), cause }).await;
-    }
-    let connections = u32::try_from(traffic.open()).unwrap_or(u32::MAX);
-    reporter.tell(Event::ConnectionsChanged { target: target.id.clone(), connections }).await;
-}
-
-fn local_io(target: &Target, error: &std::io::Error) -> ErrorView {
-    let message = format!("the files of the gateway of `{}` cannot be written: {error}", target.id);
-    ErrorView::new("handoff-failed", message, "make room in, or permissions for, the runtime folder and connect again")
 }
 
 /// Reports each step as it begins, with the time the one before it took.

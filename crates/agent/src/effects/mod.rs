@@ -14,29 +14,34 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI32, Ordering},
     },
     time::Duration,
 };
 
-use access::{Effect, EffectId, Event};
+use access::{CloseReason, Effect, EffectId, Event};
 use aws::{AwsConfig, ClockSkew};
-use model::{ErrorView, Region, RequestId, Target, TargetId};
+use gateways::Closing;
+use model::{ConnectionForm, ErrorView, Region, RequestId, SecretsKeptIn, Snapshot, Target, TargetId};
+use secrets::{Secret, SecretStore};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinHandle},
 };
-use tokio_util::sync::CancellationToken;
 
 use ::sign_in::{Oidc, OidcProvider};
 
 use crate::{
-    AgentConfig,
+    AgentConfig, KeepSecrets,
     catalog::{Catalog, OidcEntry},
     clock::Clock,
+    connection::Connection,
     identity::IdentityHolder,
+    local_passwords::LocalPasswords,
+    state_file::Ports,
     surroundings::Change,
+    words,
 };
 
 /// How long quitting waits for gateways to close and their SSM sessions to be terminated.
@@ -55,12 +60,16 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) skew: ClockSkew,
     pub(crate) identity: IdentityHolder,
+    pub(crate) local_passwords: LocalPasswords,
     pub(crate) runtime_dir: PathBuf,
     /// Counts what happened to this computer that tears connections: it woke, or its network changed.
     pub(crate) surroundings: watch::Sender<u64>,
     catalog_path: PathBuf,
     catalog: Mutex<Option<Arc<Catalog>>>,
-    ports: Mutex<BTreeMap<TargetId, u16>>,
+    ports: Mutex<Ports>,
+    /// How the Gateways that are open are connected to.
+    connections: Mutex<BTreeMap<TargetId, Connection>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The clock skew that the loop knows of.
     told_skew: AtomicI32,
     events: mpsc::Sender<Reported>,
@@ -69,19 +78,29 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) async fn new(
         config: &AgentConfig,
-        ports: BTreeMap<TargetId, u16>,
+        ports: Ports,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
         events: mpsc::Sender<Reported>,
     ) -> Self {
+        let (store, kept_in) = match config.secrets {
+            KeepSecrets::InKeychain => SecretStore::open("dev.daypass.Daypass").await,
+            KeepSecrets::InMemory => {
+                (SecretStore::memory(), SecretsKeptIn::Memory { why: "it was started so".to_owned() })
+            }
+        };
         Self {
             events,
             clock: config.clock.clone(),
             skew: ClockSkew::default(),
-            identity: IdentityHolder::open(config.secrets).await,
+            identity: IdentityHolder::new(store.clone(), kept_in),
+            local_passwords: LocalPasswords::new(store),
             runtime_dir: config.places.runtime_dir().to_owned(),
             surroundings: watch::Sender::new(0),
             catalog_path: config.places.catalog.clone(),
             catalog: Mutex::new(None),
             ports: Mutex::new(ports),
+            connections: Mutex::default(),
+            snapshots,
             told_skew: AtomicI32::new(0),
         }
     }
@@ -91,7 +110,7 @@ impl Shared {
     /// # Errors
     /// When none was ever read.
     pub(crate) fn catalog(&self) -> Result<Arc<Catalog>, ErrorView> {
-        let held = self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = lock(&self.catalog).clone();
         held.ok_or_else(|| {
             let message = format!("no catalog was read from {}", self.catalog_path.display());
             ErrorView::new("no-catalog", message, "name the file your administrator gave you with --catalog FILE")
@@ -118,13 +137,47 @@ impl Shared {
         Oidc::new(provider, ::sign_in::Clock::new(move || skew.now())).map_err(|error| error.view())
     }
 
-    /// The port a Target's Gateway has: the team's, else the one it had before.
+    /// The port a Target's Gateway has: the one chosen for it here, else the team's, else the one it had before.
     pub(crate) fn port_of(&self, target: &Target) -> Option<u16> {
-        target.local_port.or_else(|| self.ports.lock().unwrap_or_else(PoisonError::into_inner).get(&target.id).copied())
+        let ports = lock(&self.ports);
+        ports.chosen.get(&target.id).copied().or(target.local_port).or_else(|| ports.given.get(&target.id).copied())
     }
 
     pub(crate) fn remember_port(&self, target: &TargetId, port: u16) {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), port);
+        lock(&self.ports).given.insert(target.clone(), port);
+    }
+
+    fn choose_port(&self, target: TargetId, port: u16) {
+        lock(&self.ports).chosen.insert(target, port);
+    }
+
+    /// What is true, now and after each change.
+    pub(crate) fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    pub(crate) fn remember_connection(&self, connection: Connection) {
+        lock(&self.connections).insert(connection.target.id.clone(), connection);
+    }
+
+    pub(crate) fn forget_connection(&self, target: &TargetId) {
+        lock(&self.connections).remove(target);
+    }
+
+    /// How to connect to an open Gateway, in the words of one client.
+    ///
+    /// # Errors
+    /// `not-connected`, `form-unknown`, or the keychain's.
+    pub(crate) async fn connection_text(
+        &self,
+        target: &TargetId,
+        form: ConnectionForm,
+        with_password: bool,
+    ) -> Result<Secret<String>, ErrorView> {
+        let connection = lock(&self.connections).get(target).cloned();
+        let connection = connection.ok_or_else(|| words::not_connected(target))?;
+        let password = if with_password { Some(self.local_passwords.of(target).await?) } else { None };
+        connection.written(form, password.as_ref()).ok_or_else(|| words::form_unknown(target, connection.target.engine))
     }
 
     /// Reports that the sign-in is of no more use and only a person can renew it. It never waits: whoever finds out may hold
@@ -146,7 +199,7 @@ impl Shared {
         match Catalog::read(&self.catalog_path) {
             Ok(catalog) => {
                 let (identity_providers, entries) = (catalog.identity_provider_views(), catalog.entries.clone());
-                *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(catalog));
+                *lock(&self.catalog) = Some(Arc::new(catalog));
                 Event::CatalogLoaded { identity_providers, entries }
             }
             Err(error) => Event::CatalogUnreadable { cause: error.view() },
@@ -174,7 +227,7 @@ impl Reporter {
 /// An open or opening Gateway.
 #[derive(Debug)]
 struct OpenGateway {
-    close: CancellationToken,
+    close: Closing,
     task: JoinHandle<()>,
 }
 
@@ -211,8 +264,8 @@ impl World {
     }
 
     /// The ports given so far.
-    pub(crate) fn ports(&self) -> BTreeMap<TargetId, u16> {
-        self.shared.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn ports(&self) -> Ports {
+        lock(&self.shared.ports).clone()
     }
 
     /// Begins to carry out an effect. Nothing here waits for the world, except for forgetting secrets, which must be over
@@ -225,7 +278,7 @@ impl World {
                 let task = tokio::spawn(sign_in::run(reporter, identity_provider));
                 abort(self.sign_in.replace(task.abort_handle()));
             }
-            Effect::CloseGateway { target, .. } => self.close_gateway(reporter, target),
+            Effect::CloseGateway { target, reason } => self.close_gateway(reporter, target, reason),
             Effect::EndGrant { request, broker_ref, target } => {
                 tokio::spawn(requests::end(reporter, request, broker_ref, target));
             }
@@ -238,6 +291,7 @@ impl World {
                 std::mem::take(&mut self.watches).into_values().for_each(|watch| watch.abort());
                 self.shared.identity.forget(&self.shared).await;
             }
+            Effect::KeepPort { target, port } => self.shared.choose_port(target, port),
             Effect::OpenGateway { target, role, fresh_grant } => self.open_gateway(reporter, target, role, fresh_grant),
             Effect::PlaceRequest { request } => drop(tokio::spawn(requests::place(reporter, request))),
             // The loop carries these two out itself.
@@ -264,13 +318,13 @@ impl World {
     }
 
     fn open_gateway(&mut self, reporter: Reporter, target: TargetId, role: model::RoleName, fresh_grant: bool) {
-        let close = CancellationToken::new();
+        let close = Closing::default();
         let before = self.gateways.remove(&target);
         let opening = gateways::Opening { target: target.clone(), role, fresh_grant, close: close.clone() };
         let task = tokio::spawn(async move {
             if let Some(before) = before {
                 // The port is free only once the one before has let go of it.
-                before.close.cancel();
+                before.close.ask(CloseReason::Disconnected);
                 let _ended = before.task.await;
             }
             gateways::run(reporter, opening).await;
@@ -278,11 +332,11 @@ impl World {
         self.gateways.insert(target, OpenGateway { close, task });
     }
 
-    fn close_gateway(&mut self, reporter: Reporter, target: TargetId) {
+    fn close_gateway(&mut self, reporter: Reporter, target: TargetId, reason: CloseReason) {
         let open = self.gateways.remove(&target);
         tokio::spawn(async move {
             if let Some(open) = open {
-                open.close.cancel();
+                open.close.ask(reason);
                 let _ended = open.task.await;
             }
             reporter.tell(Event::GatewayClosed { target }).await;
@@ -308,7 +362,7 @@ impl World {
         abort(self.left_sessions.take());
         std::mem::take(&mut self.watches).into_values().for_each(|watch| watch.abort());
         let gateways: Vec<OpenGateway> = std::mem::take(&mut self.gateways).into_values().collect();
-        gateways.iter().for_each(|gateway| gateway.close.cancel());
+        gateways.iter().for_each(|gateway| gateway.close.ask(CloseReason::Quitting));
         let closed = async {
             for gateway in gateways {
                 let _ended = gateway.task.await;
@@ -339,4 +393,8 @@ fn abort(task: Option<AbortHandle>) {
     if let Some(task) = task {
         task.abort();
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

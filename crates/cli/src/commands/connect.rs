@@ -2,12 +2,14 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
+use ipc::Request;
 use model::{
-    Command, ConnectionStrings, Environment, Gate, Gateway, Grant, Identity, RoleName, StepTime, TargetId, TargetView,
+    Command, ConnectionForm, ConnectionStrings, Environment, Gate, Gateway, Grant, Identity, RoleName, StepTime,
+    TargetId, TargetView,
 };
 
 use crate::{
-    args::{ConnectOptions, Form},
+    args::{ConnectOptions, PasswordOptions, UrlOptions},
     commands::{now, request, sign_in},
     failure::Failure,
     guest::{Guest, known, view_of},
@@ -21,11 +23,16 @@ pub(crate) async fn run(guest: &Guest, options: ConnectOptions, terminal: Termin
     let before = guest.snapshot().await?;
     let was_open = matches!(known(&before, &target)?.gateway, Gateway::Open { .. });
     let asked = if options.command.is_empty() { false } else { prepare(guest, &options, terminal).await? };
+    if let Some(port) = options.port {
+        guest.command(Command::ChoosePort { target: target.clone(), port }).await?;
+    }
     guest.command(Command::OpenGateway { target: target.clone(), role: options.role }).await?;
     let view = wait_until_open(guest, &target, terminal).await?;
     let Gateway::Open { connection, .. } = &view.gateway else { return Err(not_open(&target)) };
     if options.command.is_empty() {
-        terminal.data(&format!("{target} is at 127.0.0.1:{}\n{}", connection.port, connection.psql), &view);
+        let shell =
+            connection.text(ConnectionForm::Psql).or(connection.text(ConnectionForm::Mysql)).unwrap_or_default();
+        terminal.data(&format!("{target} is at {}:{}\n{shell}", connection.host, connection.port), &view);
         return Ok(ExitCode::SUCCESS);
     }
     warn_of_production(&view, terminal);
@@ -119,14 +126,13 @@ fn warn_of_production(view: &TargetView, terminal: Terminal) {
     }
 }
 
-/// Runs a command with the service file in its environment. Ctrl-C is the command's business.
+/// Runs a command with what it needs to find the database in its environment. Ctrl-C is the command's business.
 async fn run_connected(command: &[OsString], connection: &ConnectionStrings) -> Result<ExitCode, Failure> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Failure::new("usage", "no command", "write it after --"))?;
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
-        .env("PGSERVICEFILE", &connection.service_file)
-        .env("PGSERVICE", &connection.service)
+        .envs(connection.environment.iter().map(|(name, value)| (name, value)))
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| {
@@ -155,21 +161,17 @@ pub(crate) async fn disconnect(guest: &Guest, target: &TargetId) -> Result<(), F
 }
 
 /// Prints how to connect to an open Gateway.
-pub(crate) async fn url(guest: &Guest, target: &TargetId, form: Form, terminal: Terminal) -> Result<(), Failure> {
-    let snapshot = guest.snapshot().await?;
-    let (Gateway::Open { connection, .. } | Gateway::Broken { connection, .. }) = &known(&snapshot, target)?.gateway
-    else {
-        return Err(Failure::new(
-            "not-connected",
-            format!("`{target}` is not connected"),
-            format!("run `daypass connect {target}` first"),
-        ));
-    };
-    let text = match form {
-        Form::Psql => connection.psql.clone(),
-        Form::Service => format!("PGSERVICEFILE={}\nPGSERVICE={}", connection.service_file, connection.service),
-        Form::Url => connection.url.clone(),
-    };
-    terminal.data(&text, connection);
+pub(crate) async fn url(guest: &Guest, options: UrlOptions, terminal: Terminal) -> Result<(), Failure> {
+    let UrlOptions { target, form, with_password } = options;
+    let words = guest.private(Request::ConnectionText { target, form: form.into(), with_password }).await?;
+    terminal.data(words.expose(), &serde_json::json!({ "text": words.expose() }));
+    Ok(())
+}
+
+/// Prints the password that clients log in with at a Gateway.
+pub(crate) async fn password(guest: &Guest, options: PasswordOptions, terminal: Terminal) -> Result<(), Failure> {
+    let PasswordOptions { target, renew } = options;
+    let password = guest.private(Request::LocalPassword { target, renew }).await?;
+    terminal.data(password.expose(), &serde_json::json!({ "password": password.expose() }));
     Ok(())
 }
