@@ -117,7 +117,7 @@ impl Access {
         let noted = self.book.sessions.iter().filter(|note| note.owner == who).map(Note::left);
         let noted: BTreeMap<SessionId, LeftSession> = noted.map(|left| (left.id.clone(), left)).collect();
         let elsewhere = found.into_iter().filter(|found| found.ours && !noted.contains_key(&found.id));
-        let elsewhere: Vec<LeftSession> = elsewhere.map(FoundSession::from_elsewhere).collect();
+        let elsewhere: Vec<LeftSession> = elsewhere.map(FoundSession::into_left).collect();
         let mut left = noted;
         left.extend(elsewhere.into_iter().map(|left| (left.id.clone(), left)));
         let Sessions { live, new, ended, left: before, .. } = &mut self.sessions;
@@ -185,7 +185,7 @@ impl Note {
 }
 
 impl FoundSession {
-    fn from_elsewhere(self) -> LeftSession {
+    fn into_left(self) -> LeftSession {
         let Self { id, region, target, since, ours: _ } = self;
         LeftSession { id, region, target, since, origin: SessionOrigin::Elsewhere, state: LeftSessionState::Open }
     }

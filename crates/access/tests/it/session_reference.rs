@@ -44,10 +44,11 @@ impl Sessions {
 
     /// A person asks for an end.
     pub(crate) fn ask(&mut self, command: &Command, shown: &LeftSessions) {
-        match command {
-            Command::EndSession { session } => _ = self.to_end.insert(session.clone()),
-            Command::EndLeftSessions => self.to_end.extend(shown.of_this_computer().map(|left| left.id.clone())),
-            _ => {}
+        if let Command::EndSession { session } = command {
+            self.to_end.insert(session.clone());
+        }
+        if *command == Command::EndLeftSessions {
+            self.to_end.extend(shown.of_this_computer().map(|left| left.id.clone()));
         }
     }
 
