@@ -1,6 +1,6 @@
 //! The computer sleeps, changes its network, or stops the program for a while: an open psql goes on.
 
-use std::{process::Stdio, time::Duration};
+use std::{io::Write as _, process::Stdio, time::Duration};
 
 use sandbox::data_channel::Side;
 use tokio::{
@@ -144,9 +144,8 @@ fn in_a_network_of_its_own(test: &str) {
         unshare.status().is_ok_and(|status| status.success())
     };
     if !unshare("true".as_ref(), &[]) {
-        println!(
-            "SKIPPED: `unshare --net` is not allowed here, so no address can be changed; run it as root to see it"
-        );
+        let skipped = b"SKIPPED: `unshare --net` is not allowed here, so no address can be changed; root may\n";
+        std::io::stderr().write_all(skipped).expect("it can be written");
         return;
     }
     let this = std::env::current_exe().expect("a test is a program");
