@@ -197,3 +197,39 @@ impl Outgoing {
         usize::try_from(sequence.checked_sub(first)?).ok().and_then(|place| queue.get_mut(place))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_time::start_of_time;
+
+    const TRIP: Duration = Duration::from_millis(100);
+
+    /// A queue whose round trip was measured, and the moment after that.
+    fn measured() -> (Outgoing, Instant) {
+        let (mut outgoing, mut now) = (Outgoing::new(), start_of_time());
+        for sequence in 0..20 {
+            outgoing.keep(Bytes::from_static(b"message"), now);
+            now += TRIP;
+            outgoing.acknowledge(sequence, now);
+        }
+        (outgoing, now)
+    }
+
+    #[test]
+    fn an_acknowledgement_of_a_message_that_was_sent_twice_measures_no_round_trip() {
+        let (mut outgoing, now) = measured();
+        outgoing.keep(Bytes::from_static(b"message"), now);
+        let overdue = outgoing.next_timeout().expect("a message is on its way");
+        outgoing.handle_timeout(overdue);
+        assert!(outgoing.poll_resend(overdue).is_some(), "it counts as lost");
+        let before = outgoing.trip.clone();
+        // Of which of the two transmissions it speaks, nobody knows.
+        outgoing.acknowledge(20, overdue + Duration::from_millis(1));
+        assert_eq!(outgoing.trip, before);
+
+        outgoing.keep(Bytes::from_static(b"message"), overdue);
+        outgoing.acknowledge(21, overdue + Duration::from_millis(50));
+        assert_ne!(outgoing.trip, before, "one that was sent once does measure it");
+    }
+}

@@ -12,6 +12,7 @@ const LONGEST_BACK_OFF: u32 = 5;
 
 /// Round-trip estimate after RFC 6298 with exponential back-off.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 pub(crate) struct RoundTrip {
     smoothed: Option<Duration>,
     variation: Duration,
