@@ -80,7 +80,7 @@ async fn a_port_in_use_is_told_with_the_program_that_holds_it() {
     });
     ana.signs_in("acme").await;
     let refusal = ana.is_refused(&["connect", "billing-staging"], "port-in-use").await;
-    all_in(&refusal, &["billing-staging", &port.to_string(), &std::process::id().to_string(), "local-port"]);
+    all_in(&refusal, &["billing-staging", &port.to_string(), &std::process::id().to_string(), "--port"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,9 +130,15 @@ async fn a_database_that_is_down_is_told_apart_from_a_refused_login() {
     let world = World::new().await;
     let ana = world.person("ana");
     ana.signs_in("acme").await;
-    world.sandbox.vpc().remove("billing-staging.c9daypass0.eu-west-1.rds.amazonaws.com", 5432);
+    let host = "billing-staging.c9daypass0.eu-west-1.rds.amazonaws.com";
+    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("it was bound");
+    world.sandbox.vpc().route(host, 5432, nobody);
     let refusal = ana.is_refused(&["connect", "billing-staging"], "database-unreachable").await;
     all_in(&refusal, &["billing-staging.c9daypass0.eu-west-1.rds.amazonaws.com:5432", "bastion", "security group"]);
+
+    world.sandbox.vpc().remove(host, 5432);
+    let refusal = ana.is_refused(&["connect", "billing-staging"], "database-unreachable").await;
+    all_in(&refusal, &[host, "no such host", "doctor"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

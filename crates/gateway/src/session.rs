@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) refused: BTreeSet<StreamId>,
     /// The session has ended, and every stream with it.
     pub(crate) over: bool,
+    /// Why, in the service's words; empty where it gave none.
+    pub(crate) last_words: String,
     reports: Vec<Report>,
 }
 
@@ -52,6 +54,7 @@ impl Session {
             writers: BTreeMap::new(),
             refused: BTreeSet::new(),
             over: false,
+            last_words: String::new(),
             reports: Vec::new(),
         };
         Arc::new(Self { state: Mutex::new(state), driver: AtomicWaker::new() })
@@ -98,7 +101,10 @@ impl State {
                     self.reports.push(Report::ConnectRefused);
                 }
                 Event::Overflowed(_) => self.reports.push(Report::Overflowed),
-                Event::Closed { reason } => self.end(Report::Closed { reason }),
+                Event::Closed { reason } => {
+                    self.last_words.clone_from(&reason);
+                    self.end(Report::Closed { reason });
+                }
                 Event::Failed(refusal) => self.end(Report::Failed(refusal)),
                 Event::Ready { agent_version, customer_message } => {
                     self.reports.push(Report::Ready { agent_version, customer_message });

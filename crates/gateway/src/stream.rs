@@ -31,6 +31,15 @@ impl TunnelStream {
     pub(crate) fn has_lost_session(&self) -> bool {
         self.session.lock().over
     }
+
+    /// The end of the session as an error of this stream, in the service's words where it said why.
+    pub(crate) fn lost_session(&self) -> io::Error {
+        let words = match self.session.lock().last_words.as_str() {
+            "" => "the session ended before the database answered".to_owned(),
+            words => format!("AWS closed the session: {words}"),
+        };
+        io::Error::new(io::ErrorKind::ConnectionAborted, words)
+    }
 }
 
 impl AsyncRead for TunnelStream {

@@ -13,7 +13,7 @@ use access::{CloseReason, Event};
 use gateway::{
     Doors, Front, FrontConfig, FrontEvent, FrontLimits, MysqlSettings, Reason, Route, TunnelEvent, Upstream,
 };
-use model::{Entitlement, ErrorView, OpeningStep, RoleName, Snapshot, StepTime, Target, TargetId};
+use model::{Bastion, Entitlement, ErrorView, OpeningStep, RoleName, Snapshot, StepTime, Target, TargetId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -288,7 +288,20 @@ impl Open {
             }
             FrontEvent::TurnedAway { why, .. } => {
                 tracing::info!(%target, %why, "a client was turned away");
-                if matches!(why.reason, Reason::Authentication | Reason::Credential | Reason::Late | Reason::Route) {
+                // What a bastion cannot reach is told with RDS's own words on it.
+                let told = match why.reason {
+                    Reason::Authentication | Reason::Credential | Reason::Late => true,
+                    Reason::Route => matches!(self.target.bastion, Bastion::Direct { .. }),
+                    Reason::Client
+                    | Reason::Database
+                    | Reason::Ended
+                    | Reason::LocalPassword
+                    | Reason::LocalUser
+                    | Reason::Tls
+                    | Reason::TlsChain
+                    | Reason::TlsName => false,
+                };
+                if told {
                     let cause = words::turned_away(&why);
                     reporter.tell(Event::GatewayInterrupted { target: target.clone(), cause }).await;
                 }

@@ -218,7 +218,7 @@ impl UpstreamTls {
                 Reason::TlsName,
                 "08001",
                 format!("the server's certificate is not for {host}; nothing was sent to it"),
-                "the tunnel may end at another database: check host and port in the catalog".to_owned(),
+                "write the endpoint RDS shows as `host` in the catalog, not an alias; or the tunnel ends at another database".to_owned(),
             ),
             Some(rustls::Error::InvalidCertificate(cause)) => TurnedAway::new(
                 Reason::TlsChain,

@@ -77,8 +77,11 @@ impl PoolStream {
                     let nothing = buffer.filled().len() == filled;
                     match self.lost(&early, &outcome, nothing) {
                         Some(cause) => {
-                            early.dead = Some(outcome.err().unwrap_or_else(session_ended));
+                            early.dead = Some(outcome.err().unwrap_or_else(|| self.stream.lost_session()));
                             self.begin_move(&mut early, cause);
+                        }
+                        None if nothing && outcome.is_ok() && self.stream.has_lost_session() => {
+                            return Progress::Over(early, Err(self.stream.lost_session()));
                         }
                         None => return Progress::Over(early, outcome),
                     }
@@ -276,8 +279,4 @@ impl fmt::Debug for PoolStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolStream").field("stream", &self.stream).finish_non_exhaustive()
     }
-}
-
-fn session_ended() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the session ended before the database answered")
 }

@@ -78,7 +78,7 @@ pub(super) fn broken(shared: &Shared, error: &io::Error) -> TurnedAway {
         let hint = "check host, port and security groups: the database has to let the bastion in".to_owned();
         return TurnedAway::new(Reason::Route, UNREACHED, message, hint);
     }
-    closed(shared, &format!("in the middle of the login ({error})"))
+    closed(shared, &format!("in the middle of the login: {error}"))
 }
 
 /// The Target did not get as far as TLS.
