@@ -126,8 +126,18 @@ impl Connection {
     }
 
     fn psql(&self) -> String {
-        let (host, user, database) = (quoted(&self.libpq_host()), quoted(&self.user), quoted(&self.target.database));
+        let (host, user, database) = (quoted(&self.libpq_host()), quoted(&self.user), self.psql_database());
         format!("psql -h {host} -p {} -U {user} -d {database}", self.port)
+    }
+
+    /// Of a name with `=` or with a URL's beginning psql would make a whole connection string, unless it is given one.
+    fn psql_database(&self) -> String {
+        let database = &self.target.database;
+        if database.contains('=') || database.contains("://") {
+            quoted(&format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'")))
+        } else {
+            quoted(database)
+        }
     }
 
     fn mysql(&self) -> String {
@@ -297,10 +307,14 @@ fn option_quoted(text: &str) -> String {
 
 /// Single quotes keep everything as it is in every reader of `.env` files; what holds one itself goes into double quotes.
 fn env_quoted(text: &str) -> String {
-    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:@~".contains(&b)) {
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:@".contains(&b)) {
         text.to_owned()
     } else if text.contains('\'') {
-        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"))
+        let mut escaped = text.to_owned();
+        for special in ['\\', '"', '$', '`'] {
+            escaped = escaped.replace(special, &format!("\\{special}"));
+        }
+        format!("\"{escaped}\"")
     } else {
         format!("'{text}'")
     }
@@ -325,3 +339,6 @@ pub(crate) fn sweep(runtime_dir: &Path) {
         tracing::warn!(%error, "files of closed gateways stay");
     }
 }
+
+#[cfg(test)]
+mod tests;
