@@ -334,7 +334,7 @@ impl Shared {
     pub(crate) fn wrong_password(&self, user: &str) -> TurnedAway {
         let message = format!("password authentication failed for user \"{user}\"");
         let hint = format!(
-            "Daypass made a password of its own for this address: copy it from the window, or see `daypass url {}`",
+            "Daypass made a password of its own for this address: copy it from the window, or run `daypass password {}`",
             self.config.target
         );
         TurnedAway::new(Reason::LocalPassword, "28P01", message, hint)

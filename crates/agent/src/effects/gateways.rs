@@ -117,7 +117,8 @@ async fn open(
     let front =
         Front::open(doors, config, upstream, logins, report).map_err(|error| words::no_front(&target, &error))?;
     front.prove().await.map_err(|why| words::login_failed(&target, &connection.user, &why))?;
-    let files = Files::write(&connection).map_err(|error| words::local_files(&target, &error))?;
+    let files =
+        Files::write(&connection, front.authority_pem()).map_err(|error| words::local_files(&target, &error))?;
     steps.finish(connection.strings()).await;
     shared.remember_connection(connection);
     Ok(Open { target, front, route, tunnel_events, front_events, broken: BTreeSet::new(), files })

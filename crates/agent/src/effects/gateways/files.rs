@@ -15,11 +15,11 @@ use crate::{
 pub(super) struct Files(PathBuf);
 
 impl Files {
-    /// Writes the files into the folder, which is made if need be.
+    /// Writes the files into the folder, which is made if need be. `authority_pem` vouches for the Gateway's own certificate.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn write(connection: &Connection) -> io::Result<Self> {
+    pub(super) fn write(connection: &Connection, authority_pem: &str) -> io::Result<Self> {
         fs::create_dir_all(&connection.folder)?;
         let files = Self(connection.folder.clone());
         let (name, text) = match connection.target.engine {
@@ -27,6 +27,7 @@ impl Files {
             Engine::Mariadb | Engine::Mysql => (OPTION_FILE, connection.option_file()),
         };
         replace(&connection.folder.join(name), text.as_bytes())?;
+        replace(&connection.folder.join("ca.pem"), authority_pem.as_bytes())?;
         Ok(files)
     }
 }

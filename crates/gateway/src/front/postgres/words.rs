@@ -51,7 +51,7 @@ pub(super) fn broken_protocol(error: &ServerLoginError) -> TurnedAway {
 pub(super) fn no_local_tls(error: &io::Error) -> TurnedAway {
     let message = format!("TLS with the client failed: {error}");
     let hint =
-        "a client that verifies certificates needs the file that `daypass url` names as `sslrootcert`".to_owned();
+        "a client that verifies certificates needs `ca.pem`, which lies beside the socket, as `sslrootcert`".to_owned();
     TurnedAway::new(Reason::Client, PROTOCOL_VIOLATION, message, hint)
 }
 
