@@ -34,7 +34,8 @@ cargo xtask COMMAND
 
   setup [--check]            install the system packages and the window's packages, and build the window's contents;
                              --check only says what is missing
-  setup clients              install the database clients that tests/clients has programs for
+  setup clients              install the database clients that tests/clients has programs for;
+                             `setup` and `test` do it by themselves on a build machine (CI=true)
   demo [--headless] [--keep] the whole story on this computer: sign in, ask, be approved, connect, rows, the end
                              --headless  in the terminal even when there is a display
                              --keep      leave it running until Ctrl-C, and say how to use it by hand

@@ -32,6 +32,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failu
 pub(crate) fn ensure(workspace: &Workspace) -> Result<(), Failure> {
     require_node()?;
     ensure_system_packages(workspace)?;
+    // A build machine must never say for want of a client that a test could not be done.
+    if workspace.is_ci() {
+        clients::ensure(workspace)?;
+    }
     if !packages_are_current(workspace) {
         println!("setup: npm ci (the window's packages)");
         failure::run(&mut workspace.npm(&["ci", "--ignore-scripts", "--no-audit"]))?;
