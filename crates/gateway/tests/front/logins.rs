@@ -30,7 +30,7 @@ async fn nothing_is_opened_for_who_may_not_enter() {
         let mut wrong = psql(&bed.dsn(""), "SELECT 1");
         let said = words(&wrong.env("PGPASSWORD", "guess").output().await.expect("psql is installed"));
         assert!(said.contains("password authentication failed for user \"app_ro\""), "{said}");
-        assert!(said.contains("daypass url orders-prod") && !said.contains(PASSWORD), "{said}");
+        assert!(said.contains("daypass password orders-prod") && !said.contains(PASSWORD), "{said}");
         assert!(matches!(bed.event().await, FrontEvent::Accepted { .. }));
         assert!(matches!(bed.event().await, FrontEvent::WrongPassword { failures: seen, .. } if seen == failures));
         assert_eq!(bed.turned_away().await.reason, Reason::LocalPassword);
