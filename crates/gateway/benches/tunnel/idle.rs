@@ -1,4 +1,5 @@
 //! What connections cost that do nothing: the Gateway alone in a process of its own.
+#![expect(clippy::print_stdout, reason = "the other process and whoever reads the figures are told so")]
 
 use std::{
     env, fs,
@@ -13,9 +14,8 @@ use sandbox::data_channel::AgentConfig;
 use serde_json::{Value, json};
 
 use crate::{
-    Goal,
     client::{Client, Verb},
-    figure,
+    measured::{Goal, figure},
     path::{SandboxSessions, Sharing, listen, one_thread},
 };
 

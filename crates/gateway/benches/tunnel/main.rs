@@ -7,10 +7,9 @@
 //!
 //! Printed as `cargo xtask bench` reads it; whether a goal is met is told, never asserted.
 
-#![expect(clippy::print_stdout, reason = "the figures are read from standard output")]
-
 mod client;
 mod idle;
+mod measured;
 mod path;
 
 use std::{
@@ -25,10 +24,10 @@ use std::{
 
 use bytes::Bytes;
 use sandbox::data_channel::AgentConfig;
-use serde_json::json;
 use ssm_proto::frame::{Frame, MessageType, PayloadType};
 
 use client::{Client, Verb};
+use measured::{Goal, figure};
 use path::{Path, Sharing};
 
 const ROUNDS: usize = 5;
@@ -114,26 +113,6 @@ fn paced(target: SocketAddr, milliseconds: u64) {
     let (allowed, goal) = (allowed * CLIENTS as f64, Some(Goal::AtLeast(one * 6.0)));
     let name = format!("pool, {CLIENTS} downloads, {milliseconds} ms one way, paced");
     figure(&name, eight, "MB/s", Some(allowed), goal);
-}
-
-/// Rates and times that are better, the more or the less.
-#[derive(Clone, Copy)]
-pub(crate) enum Goal {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-/// Prints one measurement.
-pub(crate) fn figure(name: &str, value: f64, unit: &str, baseline: Option<f64>, goal: Option<Goal>) {
-    let (limit, met) = match goal {
-        Some(Goal::AtLeast(limit)) => (Some(limit), Some(value >= limit)),
-        Some(Goal::AtMost(limit)) => (Some(limit), Some(value <= limit)),
-        None => (None, None),
-    };
-    let line = json!({
-        "name": name, "value": value, "unit": unit, "baseline": baseline, "goal": limit, "goal_met": met,
-    });
-    println!("{line}");
 }
 
 /// MB/s through the Gateway and directly. One connection serves all rounds; the first warms up.
