@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::failure::{self, Failure};
+use crate::packages::CLIENTS;
 use crate::workspace::Workspace;
 use crate::{setup, stop_soak, table};
 
@@ -14,6 +15,8 @@ struct Soak {
 }
 
 enum Part {
+    /// Many real clients through a Front, for ten minutes each.
+    Clients,
     /// Tests with far more cases than every change gets.
     Tests(Tests),
     /// The agent's process stopped, with psql connected.
@@ -28,6 +31,9 @@ struct Tests {
     variables: &'static [(&'static str, &'static str)],
 }
 
+/// For each kind of client.
+const CLIENT_SECONDS: &str = "DAYPASS_SOAK_SECONDS";
+
 const SOAKS: &[Soak] = &[
     Soak {
         name: "access",
@@ -38,6 +44,11 @@ const SOAKS: &[Soak] = &[
             filter: "all()",
             variables: &[("PROPTEST_CASES", "200000")],
         })],
+    },
+    Soak {
+        name: "clients",
+        about: "pgbench and sysbench with 32 clients through a Front, ten minutes each, without an error",
+        parts: &[Part::Clients],
     },
     Soak {
         name: "data-channel",
@@ -140,6 +151,7 @@ impl Soak {
 impl Part {
     fn title(&self) -> &'static str {
         match self {
+            Self::Clients => "32 clients: one login each, a login for each transaction, and MariaDB's",
             Self::Tests(tests) => tests.title,
             Self::Stop => stop_soak::TITLE,
         }
@@ -147,10 +159,23 @@ impl Part {
 
     fn run(&self, workspace: &Workspace) -> Result<(), Failure> {
         match self {
+            Self::Clients => {
+                setup::ensure_apt_packages(workspace, CLIENTS)?;
+                failure::run(&mut clients(workspace))
+            }
             Self::Tests(tests) => failure::run(&mut tests.command(workspace)),
             Self::Stop => stop_soak::run(workspace),
         }
     }
+}
+
+/// The bench of the gateway, as long-running clients; `DAYPASS_SOAK_SECONDS` makes it shorter or longer.
+fn clients(workspace: &Workspace) -> std::process::Command {
+    let mut command = workspace.cargo(&["bench", "--quiet", "--package", "gateway", "--bench", "gateway"]);
+    if std::env::var_os(CLIENT_SECONDS).is_none() {
+        command.env(CLIENT_SECONDS, "600");
+    }
+    command
 }
 
 impl Tests {
