@@ -211,7 +211,9 @@ impl Connection {
                 ],
             ),
             Engine::Mariadb | Engine::Mysql => {
-                let mut pairs = vec![("MYSQL_HOST", HOST.to_owned()), ("MYSQL_TCP_PORT", port)];
+                // For these clients `localhost` means the socket, and the socket needs no password.
+                let host = if password.is_none() && self.socket().is_some() { "localhost" } else { HOST };
+                let mut pairs = vec![("MYSQL_HOST", host.to_owned()), ("MYSQL_TCP_PORT", port)];
                 pairs.extend(self.socket().map(|socket| ("MYSQL_UNIX_PORT", socket.display().to_string())));
                 pairs.extend([("MYSQL_USER", self.user.clone()), ("MYSQL_DATABASE", self.target.database.clone())]);
                 ("MYSQL_PWD", pairs)
