@@ -21,9 +21,11 @@ must "$(ask -c 'COPY (SELECT generate_series(1, 1000)) TO STDOUT' | wc -l | tr -
 must "$(echo "BEGIN; SET LOCAL clients.kept = 'no'; ROLLBACK; SELECT coalesce(current_setting('clients.kept', true), '')" | ask)" ""
 
 complaint=$(mktemp)
-begin -c 'SELECT pg_sleep(60)' 2>"$complaint" &
+begin -c "SELECT pg_sleep(60) /* psql.sh $$ */" 2>"$complaint" &
 sleeper=$!
-sleep 1
+# Before it asks, psql in the background lets an interrupt pass.
+begun="SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%psql.sh $$ *%' AND pid <> pg_backend_pid()"
+until [ "$(ask -c "$begun")" = 1 ]; do sleep 0.1; done
 kill -INT "$sleeper"
 wait "$sleeper" && { echo "the query was not cancelled" >&2; exit 1; }
 grep -q 'canceling statement due to user request' "$complaint" || { cat "$complaint" >&2; exit 1; }
