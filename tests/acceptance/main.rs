@@ -2,11 +2,14 @@
 
 mod bad_input;
 mod bastions;
+mod clients;
+mod connection_strings;
 mod crash;
 mod endings;
 mod environment;
 mod keychain;
 mod left_sessions;
+mod ports;
 mod review;
 mod sign_in;
 mod story;

@@ -260,7 +260,12 @@ pub(crate) async fn signal(name: &str, program: &Child) {
 
 /// Waits for a program's end.
 pub(crate) async fn finished(child: Child) -> Ran {
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+    finished_within(PATIENCE, child).await
+}
+
+/// Waits for the end of a program that has much to do.
+pub(crate) async fn finished_within(patience: Duration, child: Child) -> Ran {
+    let output = tokio::time::timeout(patience, child.wait_with_output())
         .await
         .expect("it ends in time")
         .expect("it can be waited for");
