@@ -3,8 +3,9 @@
 use std::{io, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName};
+use model::Engine;
+use rustls::{CertificateError, ClientConfig, NamedGroup, RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Duration, Instant, sleep, timeout_at},
@@ -192,7 +193,7 @@ pub(crate) struct UpstreamTls {
 
 impl UpstreamTls {
     pub(crate) fn new(config: &FrontConfig) -> Result<Self, rustls::Error> {
-        Ok(Self { server_name: config.server_name.clone(), config: Arc::new(tls_config(&config.roots)?) })
+        Ok(Self { server_name: config.server_name.clone(), config: Arc::new(tls_config(config)?) })
     }
 
     /// The Target's endpoint.
@@ -238,12 +239,17 @@ impl UpstreamTls {
     }
 }
 
-/// Verifies a server against `roots` alone.
-pub(crate) fn tls_config(roots: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
+/// Verifies a server against the roots of `config` alone.
+fn tls_config(config: &FrontConfig) -> Result<ClientConfig, rustls::Error> {
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(roots.iter().cloned());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    store.add_parsable_certificates(config.roots.iter().cloned());
+    let mut provider = aws_lc_rs::default_provider();
+    if config.engine == Engine::Postgres {
+        // The one group that PostgreSQL takes before version 18 unless it is told others (`ssl_ecdh_curve`). With a key for
+        // another group it asks again, which costs each login a round trip.
+        provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::secp256r1);
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(store).with_no_client_auth())
 }
 

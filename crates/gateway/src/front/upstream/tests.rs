@@ -141,3 +141,13 @@ async fn an_old_grant_gets_one_new_token_and_a_secret_two_new_reads() {
         assert_eq!(seconds(start), took, "the first new one is tried at once");
     }
 }
+
+#[test]
+fn postgresql_is_offered_a_key_for_the_one_group_that_its_defaults_take() {
+    let first = |engine| {
+        let config = tls_config(&FrontConfig { engine, ..FrontConfig::example() }).expect("safe defaults");
+        config.crypto_provider().kx_groups.first().map(|group| group.name())
+    };
+    assert_eq!(first(Engine::Postgres), Some(NamedGroup::secp256r1), "or each login costs a round trip more");
+    assert_ne!(first(Engine::Mysql), Some(NamedGroup::secp256r1), "its servers take the others too");
+}
