@@ -31,9 +31,9 @@ async fn a_port_in_use_is_named_with_its_holder_and_the_next_free_one_is_kept_fr
 }
 
 async fn port(ana: &Person) -> u16 {
-    ana.sees("it is connected", |snapshot| match &view(snapshot, "billing-staging").gateway {
-        Gateway::Open { connection, .. } => Some(connection.port),
-        _ => None,
+    ana.sees("it is connected", |snapshot| {
+        let Gateway::Open { connection, .. } = &view(snapshot, "billing-staging").gateway else { return None };
+        Some(connection.port)
     })
     .await
 }

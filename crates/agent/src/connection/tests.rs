@@ -101,9 +101,10 @@ fn urls_hold_the_names_in_their_parts() {
             let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
             let asked =
                 |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-            let (user, password) = match form {
-                ConnectionForm::Jdbc => (asked("user").unwrap_or_default(), asked("password").unwrap_or_default()),
-                _ => (decoded(url.username()), decoded(url.password().unwrap_or_default())),
+            let (user, password) = if form == ConnectionForm::Jdbc {
+                (asked("user").unwrap_or_default(), asked("password").unwrap_or_default())
+            } else {
+                (decoded(url.username()), decoded(url.password().unwrap_or_default()))
             };
             assert_eq!((user.as_str(), password.as_str()), (USER, PASSWORD), "{form:?} of {engine:?}");
             assert_eq!((url.host_str(), url.port()), (Some(HOST), Some(5432)));
@@ -150,12 +151,16 @@ fn psql(connection: &Connection, form: ConnectionForm, home: &Path) -> Command {
     let file = home.join("form");
     fs::write(&file, &text).expect("the folder is ours");
     let mut sh = bare("sh");
-    sh.env("FORM", &text).env("FILE", file).arg("-c").arg(match form {
-        ConnectionForm::Psql => format!("{text} -X"),
-        ConnectionForm::PgService => "PGSERVICEFILE=\"$FILE\" PGSERVICE=orders-prod psql -X".to_owned(),
-        ConnectionForm::Env => "set -a; . \"$FILE\"; psql -X".to_owned(),
-        _ => "psql -X \"$FORM\"".to_owned(),
-    });
+    let command = if form == ConnectionForm::Psql {
+        format!("{text} -X")
+    } else if form == ConnectionForm::PgService {
+        "PGSERVICEFILE=\"$FILE\" PGSERVICE=orders-prod psql -X".to_owned()
+    } else if form == ConnectionForm::Env {
+        "set -a; . \"$FILE\"; psql -X".to_owned()
+    } else {
+        "psql -X \"$FORM\"".to_owned()
+    };
+    sh.env("FORM", &text).env("FILE", file).arg("-c").arg(command);
     sh
 }
 
