@@ -139,16 +139,20 @@ impl SecretStage {
 
 /// KMS refuses without naming what is missing.
 fn in_words_of_secrets(error: AwsError, secret: &str, stage: SecretStage) -> AwsError {
-    match error {
-        AwsError::Rejected { code, .. } if code.starts_with("ResourceNotFound") => {
-            AwsError::NotFound { what: format!("secret {secret} with a version {}", stage.label()) }
-        }
-        AwsError::NotAuthorized { operation, action: None, message, .. } if message.contains("KMS") => {
-            let resource = Some(format!("the key of the secret {secret}"));
-            AwsError::NotAuthorized { operation, action: Some("kms:Decrypt".into()), resource, message }
-        }
-        error => error,
+    if matches!(&error, AwsError::Rejected { code, .. } if code.starts_with("ResourceNotFound")) {
+        return AwsError::NotFound { what: format!("secret {secret} with a version {}", stage.label()) };
     }
+    if let AwsError::NotAuthorized { operation, action: None, message, .. } = &error
+        && message.contains("KMS")
+    {
+        return AwsError::NotAuthorized {
+            operation: operation,
+            action: Some("kms:Decrypt".into()),
+            resource: Some(format!("the key of the secret {secret}")),
+            message: message.clone(),
+        };
+    }
+    error
 }
 
 #[derive(Serialize)]
