@@ -146,7 +146,7 @@ fn in_words_of_secrets(error: AwsError, secret: &str, stage: SecretStage) -> Aws
         && message.contains("KMS")
     {
         return AwsError::NotAuthorized {
-            operation: operation,
+            operation,
             action: Some("kms:Decrypt".into()),
             resource: Some(format!("the key of the secret {secret}")),
             message: message.clone(),

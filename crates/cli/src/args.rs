@@ -54,10 +54,10 @@ pub(crate) enum Verb {
     },
     /// List the databases
     List,
-    /// End the agent; gateways close and sessions end
-    Quit,
     /// Print the password that clients log in with at a database's local port
     Password(PasswordOptions),
+    /// End the agent; gateways close and sessions end
+    Quit,
     /// Give access back before its time
     Release {
         /// Which database's
