@@ -130,9 +130,20 @@ impl Front {
         self.shared.password.send_replace(password);
     }
 
-    /// When connections end and what they are told, from now on; `None` for no end. It may be moved at any time.
+    /// When connections end and what they are told, from now on; `None` for no end. It may be moved at any time; the end that
+    /// is known already changes nothing, and nobody is told of it twice.
     pub fn end(&self, ending: Option<Ending>) {
-        self.ending.send_replace(ending);
+        self.ending.send_if_modified(|known| {
+            let is_new = match (&*known, &ending) {
+                (Some(known), Some(ending)) => !known.is_same(ending),
+                (None, None) => false,
+                (Some(_), None) | (None, Some(_)) => true,
+            };
+            if is_new {
+                *known = ending;
+            }
+            is_new
+        });
     }
 
     /// Ends all connections, in their protocol where they listen, and lets nobody in. The doors are free on return.

@@ -18,6 +18,17 @@ pub struct Ending {
     pub hint: String,
 }
 
+/// What is reckoned from the same end on a calendar at two moments differs by less.
+const JITTER: Duration = Duration::from_secs(1);
+
+impl Ending {
+    /// Whether it is the same end in the same words.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let apart = self.at.max(other.at) - self.at.min(other.at);
+        apart < JITTER && (&self.notice, &self.cause, &self.hint) == (&other.notice, &other.cause, &other.hint)
+    }
+}
+
 /// What a connection does next about the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {

@@ -194,8 +194,12 @@ impl Bed {
     }
 
     pub(crate) fn end_in(&self, left: Duration) {
+        self.end_at(Instant::now() + left);
+    }
+
+    pub(crate) fn end_at(&self, at: Instant) {
         self.front.end(Some(Ending {
-            at: Instant::now() + left,
+            at,
             notice: "your access to orders-prod ends at 15:42".to_owned(),
             cause: "your access to orders-prod ended at 15:42".to_owned(),
             hint: "ask again in Daypass".to_owned(),

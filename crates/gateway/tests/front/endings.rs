@@ -4,7 +4,10 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use gateway::{FrontEvent, Reason};
 use sandbox::{clock::Clock, tls::CertificateAuthority};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tokio_postgres::{AsyncMessage, Client, NoTls, error::SqlState};
 
 use crate::bed::{Bed, Database, PASSWORD, TOKEN, TestLogins, config, psql, route, token, words};
@@ -50,11 +53,14 @@ async fn idle_connections_end_first_and_the_others_are_told() {
     idle.simple_query("SELECT 1").await.expect("it is open");
     busy.batch_execute("BEGIN; SELECT count(*) FROM orders").await.expect("it is open");
 
-    bed.end_in(Duration::from_secs(6));
+    let end = Instant::now() + Duration::from_secs(6);
+    bed.end_at(end);
     for told in [&mut idle_told, &mut busy_told] {
         let notice = timeout(SOON, told.recv()).await.expect("soon").expect("open").expect("a notice");
         assert_eq!(notice, "your access to orders-prod ends at 15:42");
     }
+    // Reckoned again from the same end, which nobody wants to hear of twice.
+    bed.end_at(end + Duration::from_millis(3));
     let error = timeout(SOON, idle_told.recv()).await.expect("soon").expect("open").expect_err("it is idle");
     assert!(ended(&error), "{error:?}");
     busy.simple_query("SELECT 1").await.expect("a transaction has until the deadline");
