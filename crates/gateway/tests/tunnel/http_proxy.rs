@@ -1,7 +1,6 @@
 //! HTTP proxies between this machine and AWS, as the environment names them, for the example program.
 
 use std::{
-    io,
     net::SocketAddr,
     process::Stdio,
     sync::{Arc, Mutex},
@@ -46,7 +45,7 @@ async fn the_proxy_is_given_the_name_and_password_of_its_address() {
 #[tokio::test]
 async fn tinyproxy_carries_the_websocket_for_those_who_know_its_password() {
     let world = World::start(Policy::Anybody).await;
-    let Some(tinyproxy) = Tinyproxy::start(&world).await else { return };
+    let tinyproxy = Tinyproxy::start(&world).await;
     for (login, good) in [("ana:s3cret@", true), ("ana:wr0ng@", false), ("", false)] {
         let mut command = world.program().await;
         command.env("HTTPS_PROXY", format!("http://{login}127.0.0.1:{}", tinyproxy.port));
@@ -133,8 +132,7 @@ struct Tinyproxy {
 }
 
 impl Tinyproxy {
-    /// `None` where it is not installed; `cargo xtask setup` installs it.
-    async fn start(world: &World) -> Option<Self> {
+    async fn start(world: &World) -> Self {
         let free = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
@@ -145,16 +143,13 @@ impl Tinyproxy {
         std::fs::write(&config, lines).expect("the folder is new");
         let mut command = Command::new("tinyproxy");
         command.arg("-d").arg("-c").arg(config).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            process => process.expect("it is installed"),
-        };
+        let mut process = command.spawn().expect("tinyproxy is installed by `cargo xtask setup`");
         let mut log = BufReader::new(process.stdout.take().expect("it is a pipe")).lines();
         while let Some(line) = in_time(log.next_line()).await.expect("it is text") {
             if line.contains("Accepting connections") {
                 // It logs on, and must not meet a closed pipe.
                 tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-                return Some(Self { port, _process: process, _folder: folder });
+                return Self { port, _process: process, _folder: folder };
             }
         }
         panic!("tinyproxy does not start");

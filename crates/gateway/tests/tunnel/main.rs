@@ -8,6 +8,8 @@ mod http_proxy;
 mod login;
 mod pool;
 mod program;
+// The library is a package of Debian's.
+#[cfg(target_os = "linux")]
 mod smux;
 mod soak;
 mod tls;

@@ -1,6 +1,6 @@
 //! Our multiplexer against the one that the SSM agent has: the public Go library, in a process of its own.
 
-use std::{env::temp_dir, io, path::Path, process::Stdio, sync::Arc};
+use std::{env::temp_dir, path::Path, process::Stdio, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{
@@ -28,7 +28,7 @@ const LONGEST_PAYLOAD: usize = 1024;
 
 #[tokio::test]
 async fn the_go_library_and_ours_carry_many_streams_both_ways() {
-    let Some(far) = FarEnd::start(&[]).await else { return };
+    let far = FarEnd::start(&[]).await;
     let bytes = pattern(700_000);
     let mut tasks = tokio::task::JoinSet::new();
     for length in [1, 1016, 1017, 32_768, 65_536, 700_000] {
@@ -50,7 +50,7 @@ async fn the_go_library_and_ours_carry_many_streams_both_ways() {
 
 #[tokio::test]
 async fn a_stream_that_is_not_read_holds_up_no_other_one() {
-    let Some(far) = FarEnd::start(&[]).await else { return };
+    let far = FarEnd::start(&[]).await;
     let mut unread = far.stream("give 5000000").await;
     unread.read_u8().await.expect("it has begun");
     let mut quick = far.stream("echo").await;
@@ -60,7 +60,7 @@ async fn a_stream_that_is_not_read_holds_up_no_other_one() {
 
 #[tokio::test]
 async fn the_go_library_learns_of_every_stream_that_is_closed_here() {
-    let Some(far) = FarEnd::start(&[]).await else { return };
+    let far = FarEnd::start(&[]).await;
     for _ in 0..50 {
         let mut stream = far.stream("echo").await;
         assert_eq!(echo(&mut stream, b"x").await, b"x");
@@ -71,7 +71,7 @@ async fn the_go_library_learns_of_every_stream_that_is_closed_here() {
 
 #[tokio::test]
 async fn the_keepalives_of_the_go_library_do_no_harm() {
-    let Some(far) = FarEnd::start(&["keepalive"]).await else { return };
+    let far = FarEnd::start(&["keepalive"]).await;
     let mut stream = far.stream("echo").await;
     for part in pattern(100_000).chunks(1000) {
         assert!(echo(&mut stream, part).await == part, "bytes between keepalives");
@@ -95,9 +95,8 @@ struct FarEnd {
 }
 
 impl FarEnd {
-    /// `None` on a machine without Go or the library; `cargo xtask setup` installs both.
-    async fn start(arguments: &[&str]) -> Option<Self> {
-        let program = build().await?;
+    async fn start(arguments: &[&str]) -> Self {
+        let program = build().await;
         let spawned = Command::new(&program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -115,7 +114,7 @@ impl FarEnd {
         });
         let events = mpsc::unbounded_channel().0;
         let tunnel = in_time(Tunnel::open(OneSession { stream_url }, TunnelConfig::default(), events)).await;
-        Some(Self { tunnel: tunnel.expect("the handshake is the SSM agent's"), _process: process })
+        Self { tunnel: tunnel.expect("the handshake is the SSM agent's"), _process: process }
     }
 
     async fn stream(&self, wants: &str) -> TunnelStream {
@@ -126,11 +125,10 @@ impl FarEnd {
 }
 
 /// Debian's packages lie in a GOPATH of the old kind. Each test builds for itself; Go's cache makes the second one quick.
-async fn build() -> Option<tempfile::TempPath> {
+async fn build() -> tempfile::TempPath {
     const LIBRARY: &str = "/usr/share/gocode";
-    if !Path::new(LIBRARY).join("src/github.com/xtaci/smux").is_dir() {
-        return None;
-    }
+    let installed = Path::new(LIBRARY).join("src/github.com/xtaci/smux").is_dir();
+    assert!(installed, "`cargo xtask setup` installs golang-github-xtaci-smux-dev");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tunnel/smux/far_end.go");
     let program = tempfile::Builder::new().prefix("smux-").tempfile().expect("a temporary folder").into_temp_path();
     let built = Command::new("go")
@@ -143,14 +141,9 @@ async fn build() -> Option<tempfile::TempPath> {
         .env("GOFLAGS", "")
         .output()
         .await;
-    match built {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        built => {
-            let built = built.expect("go can be run");
-            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-            Some(program)
-        }
-    }
+    let built = built.expect("`cargo xtask setup` installs golang-go");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    program
 }
 
 struct OneSession {
