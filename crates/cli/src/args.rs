@@ -139,7 +139,7 @@ pub(crate) struct ConnectOptions {
     #[arg(long)]
     pub(crate) no_browser: bool,
     /// At which local port; kept for this database from then on
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
     /// What to run while connected: its environment points psql or mysql to the database
     #[arg(last = true)]
